@@ -1,0 +1,1 @@
+"""The jobs we run: each module is one complete job literal."""

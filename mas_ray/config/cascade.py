@@ -1,0 +1,154 @@
+"""The cascade as data: stages, loss weights, presets. Every number of the method stands here."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Literal
+
+from mas_ray.config.model import DetectorConfig, ShapePriorConfig
+
+BoneSetName = Literal["tight", "medium", "loose", "points"]
+
+
+@dataclass(frozen=True, kw_only=True)
+class GeodesicConfig:
+    """How geodesic distances become per-pixel loss weights (Eq. 9).
+
+    With d the max-normalised distances, the weight is ``exp(foreground_rate * d_fg) + foreground_offset`` from
+    the body's centroid inside the mask plus ``background_slope * d_bg + background_offset`` from the mask
+    outside it, each extended by its value at d = 0, then divided by the map's mean.
+    """
+
+    foreground_rate: float = 2.0
+    foreground_offset: float = 1.0
+    background_slope: float = 1.0
+    background_offset: float = 1.0
+    normalise_mean: bool = True
+    """Divide each map by its mean, so that weighting does not also rescale the loss weights."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class LossWeights:
+    """The lambdas of one stage. A term of weight 0 is not computed."""
+
+    skeleton_mask: float
+    physique_mask: float = 0.0
+    bone_length: float = 0.0
+    equivariance: float = 1.0
+    symmetry: float = 2.0
+    reprojection: float = 1.0
+    """Share of the mask losses taken on reprojected joints (Eq. 10), relative to the direct ones."""
+    consistency: float = 0.0
+    """Beyond the paper: distance between predicted and reprojected keypoints."""
+    depth: float = 0.0
+    """Beyond the paper: the heatmap's depth axis follows the triangulated joints."""
+    anchor: float = 1.0
+    """Weight of the warm-up target while it is active."""
+    tied_limbs: float = 5.0
+    """Weight of the tie between left and right arms while it is active."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class StageConfig:
+    """One stage of the cascade."""
+
+    name: str
+    bone_set: BoneSetName
+    learning_rates: tuple[tuple[int, float], ...]
+    """(number of epochs, rate) in order."""
+    loss_weights: LossWeights
+    geodesic_weighting: bool
+    bone_width: float = 0.055
+    """Sigma of the drawn bone in NDC. The paper's 3e-3 is sigma squared."""
+    arm_bone_width: float = 0.039
+    """Sigma of the arm bones: bone_width / sqrt(2)."""
+    mask_ramp_steps: int = 0
+    """Mask losses grow linearly from 0 over this many steps after the anchor-only steps."""
+    anchor: Literal["torso", "stick"] = "torso"
+    """Warm-up target: pelvis and thorax from the mask's centroid (paper), or all joints on an upright figure."""
+    num_anchor_steps: int = 0
+    """Steps for which the warm-up target pulls."""
+    num_anchor_only_steps: int = 0
+    """First steps in which nothing but the warm-up target acts."""
+    num_tied_limb_steps: int = 0
+    """First steps in which left and right elbow, and left and right wrist, are pulled together."""
+    num_direct_only_steps: int = 0
+    """First steps without reprojection, consistency and depth (triangulation of random points misleads)."""
+
+    @property
+    def num_epochs(self) -> int:
+        """Epochs of the stage."""
+        return sum(num for num, _ in self.learning_rates)
+
+    def learning_rate(self, epoch: int) -> float:
+        """The rate of an epoch, counted from 0 within the stage."""
+        for num, rate in self.learning_rates:
+            if epoch < num:
+                return rate
+            epoch -= num
+        raise ValueError(f"epoch: stage {self.name!r} has {self.num_epochs} epochs only")
+
+
+@dataclass(frozen=True, kw_only=True)
+class CascadeConfig:
+    """The whole training recipe: networks, stages, sizes."""
+
+    stages: tuple[StageConfig, ...]
+    detector: DetectorConfig = DetectorConfig()
+    shape_prior: ShapePriorConfig = ShapePriorConfig()
+    geodesic: GeodesicConfig = GeodesicConfig()
+    mask_size: int = 128
+    """Side of the map on which masks are drawn and compared, in pixels."""
+    batch_size: int = 32
+    """Frame sets per optimiser step, summed over workers."""
+    steps_per_epoch: int | None = None
+    """Steps that make an epoch; None: one pass over the training split."""
+    gradient_clip: float = 0.0
+    """Largest gradient norm; 0 does not clip."""
+    seed: int = 0
+
+    def __post_init__(self) -> None:
+        if not self.stages:
+            raise ValueError("stages: a cascade needs at least one stage")
+        names = [stage.name for stage in self.stages]
+        if len(set(names)) != len(names):
+            raise ValueError(f"stages: names must differ, got {', '.join(names)}")
+        for stage in self.stages:
+            narrowest = min(stage.bone_width, stage.arm_bone_width)
+            if narrowest * self.mask_size / 2 < 1.0:
+                raise ValueError(
+                    f"mask_size: a bone width of {narrowest} (stage {stage.name!r}) is "
+                    f"{narrowest * self.mask_size / 2:.2f} px on a {self.mask_size} px map; expected at least 1"
+                )
+
+
+def paper_cascade() -> CascadeConfig:
+    """The recipe of the paper's supplement A.3: 45 epochs, batch 32, Adam at 2e-4 then 1e-4."""
+    return CascadeConfig(
+        stages=(
+            StageConfig(
+                name="torso",
+                bone_set="tight",
+                learning_rates=((15, 2e-4),),
+                loss_weights=LossWeights(skeleton_mask=10.0, bone_length=2.5),
+                geodesic_weighting=True,
+                num_anchor_steps=400,
+                num_direct_only_steps=400,
+            ),
+            StageConfig(
+                name="shape_prior",
+                bone_set="medium",
+                learning_rates=((5, 2e-4),),
+                loss_weights=LossWeights(skeleton_mask=1.0, physique_mask=4.0),
+                geodesic_weighting=False,
+                num_tied_limb_steps=600,
+            ),
+            StageConfig(
+                name="limbs",
+                bone_set="loose",
+                learning_rates=((14, 2e-4), (11, 1e-4)),
+                loss_weights=LossWeights(skeleton_mask=2.0, physique_mask=1.5),
+                geodesic_weighting=True,
+            ),
+        )
+    )

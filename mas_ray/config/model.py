@@ -1,0 +1,44 @@
+"""Sizes of the two networks."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Literal
+
+
+@dataclass(frozen=True, kw_only=True)
+class DetectorConfig:
+    """The keypoint detector phi: a ResNet with GroupNorm, a deconvolution head, a volumetric heatmap."""
+
+    backbone: Literal["resnet18", "resnet34", "resnet50"] = "resnet50"
+    width: int = 64
+    """Channels of the first residual stage (64 in the original networks)."""
+    head_width: int = 256
+    """Channels of the deconvolution head."""
+    input_size: int = 256
+    """Side of the square input image in pixels."""
+    heatmap_size: int = 64
+    """Side of the heatmap in cells."""
+    heatmap_depth: int = 64
+    """Cells of the heatmap along depth."""
+    depth_range_mm: float = 1000.0
+    """The depth axis spans plus and minus this distance about the root joint."""
+    background: Literal["removed", "kept"] = "removed"
+    """Whether the input image is multiplied by the person mask, in training and ever after."""
+
+    def __post_init__(self) -> None:
+        if self.input_size % 32:
+            raise ValueError(f"input_size: expected a multiple of 32, got {self.input_size}")
+        if self.heatmap_size * 4 != self.input_size:
+            raise ValueError(
+                f"heatmap_size: three deconvolutions give input_size / 4 = {self.input_size // 4}, "
+                f"got {self.heatmap_size}"
+            )
+
+
+@dataclass(frozen=True, kw_only=True)
+class ShapePriorConfig:
+    """The shape prior network psi: skeleton mask in, physique mask out."""
+
+    widths: tuple[int, ...] = (32, 64)
+    """Channels per level; each level after the first halves the resolution."""

@@ -1,0 +1,1 @@
+"""Stateless geometry on tensors with any leading batch axes; torch only."""

@@ -1,0 +1,1 @@
+"""One mask method per module: images in, person masks out."""

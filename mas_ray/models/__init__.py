@@ -1,0 +1,1 @@
+"""The two networks: the keypoint detector and the shape prior network."""

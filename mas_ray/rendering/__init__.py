@@ -1,0 +1,1 @@
+"""Keypoints to masks, differentiably; torch only."""
