@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Literal
 
 from mas_ray.config.model import DetectorConfig, ShapePriorConfig
@@ -42,6 +42,10 @@ class LossWeights:
     """Beyond the paper: distance between predicted and reprojected keypoints."""
     depth: float = 0.0
     """Beyond the paper: the heatmap's depth axis follows the triangulated joints."""
+    spine_midpoint: float = 0.0
+    """Beyond the paper: the spine joint stays in the middle of pelvis and thorax."""
+    limb_equality: float = 0.0
+    """Beyond the paper: left and right limbs of the triangulated joints are equally long."""
     anchor: float = 1.0
     """Weight of the warm-up target while it is active."""
     tied_limbs: float = 5.0
@@ -62,14 +66,18 @@ class StageConfig:
     """Sigma of the drawn bone in NDC. The paper's 3e-3 is sigma squared."""
     arm_bone_width: float = 0.039
     """Sigma of the arm bones: bone_width / sqrt(2)."""
+    physique_ramp_steps: int = 0
+    """The physique mask loss grows linearly from 0 over this many steps."""
     mask_ramp_steps: int = 0
     """Mask losses grow linearly from 0 over this many steps after the anchor-only steps."""
     anchor: Literal["torso", "stick"] = "torso"
     """Warm-up target: pelvis and thorax from the mask's centroid (paper), or all joints on an upright figure."""
+    num_anchor_only_steps: int = 0
+    """First steps without mask losses: the warm-up target leads."""
     num_anchor_steps: int = 0
     """Steps for which the warm-up target pulls."""
-    num_anchor_only_steps: int = 0
-    """First steps in which nothing but the warm-up target acts."""
+    anchor_fades: bool = False
+    """After the anchor-only steps the pull falls linearly to 0 instead of ending at once."""
     num_tied_limb_steps: int = 0
     """First steps in which left and right elbow, and left and right wrist, are pulled together."""
     num_direct_only_steps: int = 0
@@ -103,6 +111,12 @@ class CascadeConfig:
     """Frame sets per optimiser step, summed over workers."""
     steps_per_epoch: int | None = None
     """Steps that make an epoch; None: one pass over the training split."""
+    equivariance_views: int | None = None
+    """Views of each frame set that are warped for the equivariance loss; None: all."""
+    equivariance_scale: float = 0.05
+    """Standard deviation of the entries of the random affine map, in NDC."""
+    resolve_names: bool = False
+    """Beyond the paper: search the relative left/right pattern of the views before triangulating."""
     gradient_clip: float = 0.0
     """Largest gradient norm; 0 does not clip."""
     seed: int = 0
@@ -151,4 +165,69 @@ def paper_cascade() -> CascadeConfig:
                 geodesic_weighting=True,
             ),
         )
+    )
+
+
+def cpu_cascade() -> CascadeConfig:
+    """A cascade for two CPU cores: a small network on 64 px crops and 1,800 short steps.
+
+    It departs from the paper where the paper's recipe collapsed at this size: the warm-up target is a whole
+    upright figure, with the mask loss off and then ramped in; the mask's weight stays high; symmetry is much
+    stronger and the bone constants are kept; names are resolved between views before triangulation.
+    """
+    kept = LossWeights(
+        skeleton_mask=10.0,
+        bone_length=2.5,
+        symmetry=20.0,
+        spine_midpoint=5.0,
+        limb_equality=20.0,
+        consistency=0.3,
+        depth=2.0,
+    )
+    with_physique = replace(kept, physique_mask=3.0)
+    return CascadeConfig(
+        stages=(
+            StageConfig(
+                name="torso",
+                bone_set="tight",
+                learning_rates=((12, 2e-3),),
+                loss_weights=replace(kept, anchor=3.0),
+                geodesic_weighting=True,
+                anchor="stick",
+                num_anchor_only_steps=100,
+                mask_ramp_steps=100,
+                num_anchor_steps=600,
+                anchor_fades=True,
+                num_direct_only_steps=300,
+            ),
+            StageConfig(
+                name="shape_prior",
+                bone_set="medium",
+                learning_rates=((8, 2e-3),),
+                loss_weights=replace(with_physique, tied_limbs=0.0, anchor=1.0),
+                geodesic_weighting=False,
+            ),
+            StageConfig(
+                name="limbs",
+                bone_set="loose",
+                learning_rates=((10, 2e-3), (6, 1e-3)),
+                loss_weights=with_physique,
+                geodesic_weighting=True,
+            ),
+        ),
+        detector=DetectorConfig(
+            backbone="tiny",
+            width=16,
+            head_width=48,
+            input_size=64,
+            heatmap_size=32,
+            heatmap_depth=16,
+        ),
+        shape_prior=ShapePriorConfig(widths=(8, 16)),
+        mask_size=64,
+        batch_size=4,
+        steps_per_epoch=50,
+        equivariance_views=1,
+        resolve_names=True,
+        gradient_clip=5.0,
     )

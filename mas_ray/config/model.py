@@ -10,11 +10,12 @@ from typing import Literal
 class DetectorConfig:
     """The keypoint detector phi: a ResNet with GroupNorm, a deconvolution head, a volumetric heatmap."""
 
-    backbone: Literal["resnet18", "resnet34", "resnet50"] = "resnet50"
+    backbone: Literal["resnet18", "resnet34", "resnet50", "tiny"] = "resnet50"
+    """``tiny``: four residual blocks with a top-down path, for CPUs; its heatmap has half the input's side."""
     width: int = 64
     """Channels of the first residual stage (64 in the original networks)."""
     head_width: int = 256
-    """Channels of the deconvolution head."""
+    """Channels of the head (the deconvolutions, or tiny's top-down path)."""
     input_size: int = 256
     """Side of the square input image in pixels."""
     heatmap_size: int = 64
@@ -29,9 +30,10 @@ class DetectorConfig:
     def __post_init__(self) -> None:
         if self.input_size % 32:
             raise ValueError(f"input_size: expected a multiple of 32, got {self.input_size}")
-        if self.heatmap_size * 4 != self.input_size:
+        expected = self.input_size // (2 if self.backbone == "tiny" else 4)
+        if self.heatmap_size != expected:
             raise ValueError(
-                f"heatmap_size: three deconvolutions give input_size / 4 = {self.input_size // 4}, "
+                f"heatmap_size: {self.backbone} makes {expected} of input_size {self.input_size}, "
                 f"got {self.heatmap_size}"
             )
 

@@ -26,3 +26,9 @@ def pixel_centres_ndc(
 ) -> Float[Tensor, " size"]:
     """NDC coordinates of the pixel centres of an axis."""
     return ndc_from_pixel(torch.arange(size, dtype=dtype, device=device), size)
+
+
+def ndc_from_pixel_matrix(size: int) -> Float[Tensor, "3 3"]:
+    """``ndc_from_pixel`` for both axes of a square image, as a matrix on homogeneous pixels (float64)."""
+    scale, offset = 2.0 / size, 1.0 / size - 1.0
+    return torch.tensor([[scale, 0.0, offset], [0.0, scale, offset], [0.0, 0.0, 1.0]], dtype=torch.float64)

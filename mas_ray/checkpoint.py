@@ -1,0 +1,103 @@
+"""The checkpoint directory: everything needed to go on, and everything needed to predict.
+
+``FORMAT``, ``job.json`` (the TrainJob), ``skeleton.json``, ``model.pt``, ``optimizer.pt``, ``progress.json``. A
+model is rebuilt from the job *in the checkpoint*, never from today's defaults. Tensors are loaded with
+``weights_only``: a checkpoint can hold no code.
+"""
+
+from __future__ import annotations
+
+import json
+import pickle
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from mas_ray.config import codec
+from mas_ray.config.jobs import TrainJob
+from mas_ray.skeleton import H36M_18, Skeleton
+
+FORMAT = "mas-ray checkpoint 1"
+
+
+@dataclass(frozen=True, kw_only=True)
+class Progress:
+    """Where in the cascade a checkpoint was taken."""
+
+    stage: int
+    """Index of the stage."""
+    stage_name: str
+    num_epochs: int
+    """Finished epochs of that stage."""
+    num_steps: int
+    """Finished optimiser steps of that stage."""
+    validation_reconstruction: float
+
+
+@dataclass(frozen=True, kw_only=True, eq=False)
+class Checkpoint:
+    """A loaded checkpoint; tensors on the CPU."""
+
+    job: TrainJob
+    skeleton: Skeleton
+    progress: Progress
+    detector: dict[str, Any]
+    shape_prior: dict[str, Any]
+
+
+def save_checkpoint(
+    folder: Path,
+    job: TrainJob,
+    *,
+    skeleton: Skeleton,
+    progress: Progress,
+    detector: dict[str, Any],
+    shape_prior: dict[str, Any],
+    optimizer: dict[str, Any],
+) -> None:
+    """Write a checkpoint into an existing empty folder; ``FORMAT`` comes last and makes it valid."""
+    (folder / "job.json").write_text(codec.dumps(job))
+    (folder / "skeleton.json").write_text(json.dumps({"joints": skeleton.joints, "parents": skeleton.parents}))
+    torch.save({"detector": detector, "shape_prior": shape_prior}, folder / "model.pt")
+    torch.save(optimizer, folder / "optimizer.pt")
+    (folder / "progress.json").write_text(codec.dumps(progress))
+    (folder / "FORMAT").write_text(FORMAT + "\n")
+
+
+def load_checkpoint(folder: Path) -> Checkpoint:
+    """Read a checkpoint.
+
+    Raises:
+        ValueError: It is missing, incomplete, of another format or of another skeleton; the message names the file.
+    """
+    marker = folder / "FORMAT"
+    if not marker.is_file():
+        raise ValueError(f"{folder}: no checkpoint here (FORMAT is missing)")
+    found = marker.read_text().strip()
+    if found != FORMAT:
+        raise ValueError(f"{marker}: format {found!r}, expected {FORMAT!r}")
+    joints = json.loads((folder / "skeleton.json").read_text())["joints"]
+    if tuple(joints) != H36M_18.joints:
+        raise ValueError(f"{folder / 'skeleton.json'}: expected the joints of H36M_18, got {', '.join(joints)}")
+    model = _load(folder / "model.pt")
+    return Checkpoint(
+        job=codec.loads(TrainJob, (folder / "job.json").read_text(), str(folder / "job.json")),
+        skeleton=H36M_18,
+        progress=codec.loads(Progress, (folder / "progress.json").read_text(), str(folder / "progress.json")),
+        detector=model["detector"],
+        shape_prior=model["shape_prior"],
+    )
+
+
+def load_optimizer(folder: Path) -> dict[str, Any]:
+    """The optimiser's state of a checkpoint."""
+    return _load(folder / "optimizer.pt")
+
+
+def _load(path: Path) -> dict[str, Any]:
+    try:
+        return torch.load(path, map_location="cpu", weights_only=True)
+    except (OSError, RuntimeError, EOFError, pickle.UnpicklingError) as error:
+        raise ValueError(f"{path}: not a readable checkpoint file: {error}") from None

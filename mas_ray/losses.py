@@ -1,0 +1,130 @@
+"""The losses as pure functions. Each returns one number per view or frame set; weights are applied elsewhere.
+
+Keypoints are in NDC of the crop. Lengths of the figure are in units of the mask's height.
+"""
+
+from __future__ import annotations
+
+import torch
+from jaxtyping import Float
+from torch import Tensor
+
+from mas_ray.skeleton import Skeleton
+
+# Average lengths of the chain from pelvis to head (Eq. 12 names the bones, not the numbers), as shares of stature.
+_CHAIN = (
+    ("spine", "pelvis", 0.141),
+    ("thorax", "spine", 0.135),
+    ("neck", "thorax", 0.035),
+    ("nose", "neck", 0.071),
+    ("head", "nose", 0.068),
+)
+_SYMMETRIC = (("left_shoulder", "right_shoulder", "thorax"), ("left_hip", "right_hip", "pelvis"))
+_LIMBS = (("hip", "knee"), ("knee", "ankle"), ("shoulder", "elbow"), ("elbow", "wrist"))
+
+
+def mask_reconstruction(
+    drawn: Float[Tensor, "*batch height width"],
+    mask: Float[Tensor, "*batch height width"],
+    weight: Float[Tensor, "*batch height width"],
+) -> Float[Tensor, "*batch"]:
+    """Weighted squared difference of a drawn and the true mask, mean over pixels (Eq. 5, 7 and 9)."""
+    return (weight * (drawn - mask).square()).mean((-1, -2))
+
+
+def bone_length(
+    keypoints_ndc: Float[Tensor, "*batch joints 2"],
+    figure_height_ndc: Float[Tensor, "*batch"],
+    skeleton: Skeleton,
+) -> Float[Tensor, "*batch"]:
+    """Squared deviation of the trunk's and head's 2D bone lengths from human averages (Eq. 12), summed."""
+    pairs = torch.tensor([(skeleton.index(a), skeleton.index(b)) for a, b, _ in _CHAIN])
+    expected = torch.tensor([share for _, _, share in _CHAIN]).to(keypoints_ndc)
+    bones = keypoints_ndc[..., pairs[:, 0], :] - keypoints_ndc[..., pairs[:, 1], :]
+    lengths = _length(bones) / figure_height_ndc.unsqueeze(-1)
+    return (lengths - expected).square().sum(-1)
+
+
+def equivariance(
+    keypoints_of_warped: Float[Tensor, "*batch joints 2"], warped_keypoints: Float[Tensor, "*batch joints 2"]
+) -> Float[Tensor, "*batch"]:
+    """Squared distance between detecting after and before an affine map (Eq. 13), mean over joints."""
+    return (keypoints_of_warped - warped_keypoints).square().sum(-1).mean(-1)
+
+
+def symmetry(keypoints_ndc: Float[Tensor, "*batch joints 2"], skeleton: Skeleton) -> Float[Tensor, "*batch"]:
+    """Squared distance of shoulders' and hips' midpoints to thorax and pelvis (Eq. 14), mean over coordinates."""
+    left, right, centre = (
+        keypoints_ndc[..., [skeleton.index(row[column]) for row in _SYMMETRIC], :] for column in range(3)
+    )
+    return ((left + right) / 2 - centre).square().mean((-1, -2))
+
+
+def spine_midpoint(keypoints_ndc: Float[Tensor, "*batch joints 2"], skeleton: Skeleton) -> Float[Tensor, "*batch"]:
+    """Squared distance of the spine joint to the middle of pelvis and thorax.
+
+    Beyond the paper: without it the trunk's joints are used as strokes to fill the trunk.
+    """
+    pelvis, spine, thorax = (keypoints_ndc[..., skeleton.index(name), :] for name in ("pelvis", "spine", "thorax"))
+    return ((pelvis + thorax) / 2 - spine).square().mean(-1)
+
+
+def anchor(
+    keypoints_ndc: Float[Tensor, "*batch joints 2"],
+    target_ndc: Float[Tensor, "*batch joints 2"],
+    joint_weight: Float[Tensor, " joints"],
+) -> Float[Tensor, "*batch"]:
+    """Squared distance to the warm-up target (supplement A.3), mean over the joints it is given for."""
+    squared = (keypoints_ndc - target_ndc).square().sum(-1)
+    return (squared * joint_weight).sum(-1) / joint_weight.sum()
+
+
+def tied_limbs(keypoints_ndc: Float[Tensor, "*batch joints 2"], skeleton: Skeleton) -> Float[Tensor, "*batch"]:
+    """Squared distance between left and right elbow and wrist (supplement A.3), mean over coordinates."""
+    left, right = (
+        keypoints_ndc[..., [skeleton.index(f"{side}_{name}") for name in ("elbow", "wrist")], :]
+        for side in ("left", "right")
+    )
+    return (left - right).square().mean((-1, -2))
+
+
+def consistency(
+    keypoints_ndc: Float[Tensor, "*batch joints 2"], reprojected_ndc: Float[Tensor, "*batch joints 2"]
+) -> Float[Tensor, "*batch"]:
+    """Huber distance between predicted and reprojected keypoints, mean over joints. Beyond the paper."""
+    distance = _length(keypoints_ndc - reprojected_ndc.detach())
+    return torch.nn.functional.huber_loss(distance, torch.zeros_like(distance), delta=0.1, reduction="none").mean(-1)
+
+
+def depth(
+    depth_ndc: Float[Tensor, "*batch joints"], triangulated_depth_ndc: Float[Tensor, "*batch joints"]
+) -> Float[Tensor, "*batch"]:
+    """Squared distance of the heatmap's depth to that of the triangulated joints, mean over joints.
+
+    Beyond the paper: its losses are all 2D and give the depth axis no gradient. The target passes none.
+    """
+    return (depth_ndc - triangulated_depth_ndc.detach().clamp(-1.0, 1.0)).square().mean(-1)
+
+
+def limb_equality(joints_mm: Float[Tensor, "*batch joints 3"], skeleton: Skeleton) -> Float[Tensor, "*batch"]:
+    """Squared difference of left and right limb lengths of triangulated joints, in metres, mean over limbs.
+
+    Beyond the paper: it keeps a knee from sliding along a straight leg.
+    """
+    left, right = (
+        torch.stack(
+            [
+                _length(
+                    joints_mm[..., skeleton.index(f"{side}_{a}"), :] - joints_mm[..., skeleton.index(f"{side}_{b}"), :]
+                )
+                for a, b in _LIMBS
+            ],
+            dim=-1,
+        )
+        for side in ("left", "right")
+    )
+    return ((left - right) / 1000.0).square().clamp_max(1.0).mean(-1)
+
+
+def _length(vector: Float[Tensor, "*batch axes"]) -> Float[Tensor, "*batch"]:
+    return (vector.square().sum(-1) + 1e-12).sqrt()

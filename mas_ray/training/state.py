@@ -1,0 +1,32 @@
+"""TrainState: everything that training changes."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import torch
+
+from mas_ray.config.cascade import CascadeConfig
+from mas_ray.models.detector import Detector, create_detector
+from mas_ray.models.shape_prior import ShapePriorNetwork, create_shape_prior
+from mas_ray.skeleton import Skeleton
+
+
+@dataclass(kw_only=True, eq=False)
+class TrainState:
+    """The networks, their optimiser, and how many epochs of the current stage are done."""
+
+    detector: Detector
+    shape_prior: ShapePriorNetwork
+    optimizer: torch.optim.Adam
+    epoch: int = 0
+
+
+def create_state(cascade: CascadeConfig, skeleton: Skeleton, device: torch.device) -> TrainState:
+    """Freshly initialised networks; the seed alone decides their weights."""
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(cascade.seed)
+        detector = create_detector(cascade.detector, skeleton).to(device)
+        shape_prior = create_shape_prior(cascade.shape_prior).to(device)
+    parameters = [*detector.parameters(), *shape_prior.parameters()]
+    return TrainState(detector=detector, shape_prior=shape_prior, optimizer=torch.optim.Adam(parameters))
