@@ -26,7 +26,7 @@ class Calibration:
     K: Float64[np.ndarray, "3 3"]
     distortion: Float64[np.ndarray, " coefficients"]
     R: Float64[np.ndarray, "3 3"]
-    t_mm: Float64[np.ndarray, 3]
+    t_mm: Float64[np.ndarray, " 3"]
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)

@@ -1,0 +1,1 @@
+"""Procedural people before calibrated cameras, with exact masks and joints, written as a plain folder corpus."""

@@ -1,0 +1,65 @@
+import importlib
+import subprocess
+import sys
+
+import pytest
+
+from mas_ray.cli.main import VERBS, main
+
+HEAVY = {"torch", "ray", "mlflow", "cv2", "pyarrow", "numpy"}
+
+
+def test_help_lists_every_verb_and_loads_nothing_heavy():
+    code = (
+        "import sys; from mas_ray.cli.main import main; status = main(['--help']);"
+        "print('LOADED', *sorted(m for m in sys.modules if '.' not in m)); sys.exit(status)"
+    )
+    result = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    text, loaded = result.stdout.split("LOADED")
+    assert all(f"\n  {verb} " in text for verb in VERBS)
+    assert not HEAVY & set(loaded.split())
+
+
+@pytest.mark.parametrize("verb", VERBS)
+def test_every_verb_describes_itself_without_torch_or_ray(verb):
+    code = (
+        f"import sys; from mas_ray.cli.main import main\n"
+        f"try:\n    main([{verb!r}, '--help'])\nexcept SystemExit as stop:\n    assert not stop.code, stop.code\n"
+        f"assert not {{'torch', 'ray', 'mlflow'}} & set(sys.modules), sorted(sys.modules)"
+    )
+    result = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)
+    assert result.returncode == 0, result.stderr
+    assert f"mas-ray {verb}" in result.stdout
+
+
+def test_unknown_verb(capsys):
+    assert main(["trian"]) == 2
+    assert "unknown verb 'trian'; expected one of demo" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(
+    ("error", "status", "text"),
+    [
+        (ValueError("manifest.json: no such manifest\nmore"), 1, "mas-ray train: manifest.json: no such manifest\n"),
+        (KeyboardInterrupt(), 130, "interrupted; run the same command again"),
+    ],
+)
+def test_errors_are_one_line_and_a_status(error, status, text, capsys, monkeypatch):
+    def fail(_):
+        raise error
+
+    monkeypatch.setattr(importlib.import_module("mas_ray.cli.train"), "run", fail)
+    assert main(["train"]) == status
+    assert text in capsys.readouterr().err
+
+
+def test_debug_shows_the_traceback(capsys):
+    assert main(["train", "--debug", "--manifest", "nowhere/manifest.json"]) == 1
+    assert "Traceback" in capsys.readouterr().err
+
+
+def test_a_missing_manifest_is_one_line(capsys, tmp_path):
+    assert main(["train", "--manifest", str(tmp_path / "manifest.json"), "--storage", str(tmp_path)]) == 1
+    error = capsys.readouterr().err
+    assert "no such manifest" in error
+    assert error.count("\n") == 1
