@@ -8,7 +8,7 @@ from torch import Tensor
 
 from mas_ray.geometry.camera import Camera
 
-_RIDGE = 1e-6  # of the trace of the normal equations: finite gradients where views repeat or are missing
+_RIDGE = 2e-7  # of the trace of the normal equations: finite gradients where views repeat or are missing
 
 
 def triangulate(

@@ -1,0 +1,82 @@
+"""``mas-ray ingest``: turn a corpus of video into a dataset."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Literal, assert_never
+
+import tyro
+
+from mas_ray.config import codec
+from mas_ray.config.ingest import BackgroundMasks, FrameSampling, MaskConfig, ProvidedMasks, SelfieMasks
+from mas_ray.config.jobs import IngestJob, Workers
+
+HELP = "turn a corpus of video into a dataset of masks and geodesic distances"
+
+
+@dataclass(frozen=True, kw_only=True)
+class Flags:
+    """Turn a corpus of video into a dataset of masks and geodesic distances. The same command again goes on."""
+
+    root: str = ""
+    """The corpus: a folder of takes."""
+    output: str = ""
+    """The dataset folder to write."""
+    annotations: str | None = None
+    """Where the takes' reference joints go, if any: a folder outside the dataset."""
+    masks: Literal["selfie", "background", "provided"] = "selfie"
+    """How people are masked: by a network, by their static background, or by masks beside the videos."""
+    stride: int = 1
+    """Use every n-th frame."""
+    max_instants: int | None = None
+    """At most this many instants of each take."""
+    workers: int = 1
+    """Ray workers; each ingests one take at a time."""
+    job: str | None = None
+    """A job record (JSON) to run instead of all other flags."""
+
+
+def run(argv: Sequence[str]) -> int:
+    """Ingest, and say what the dataset holds."""
+    job = _job(tyro.cli(Flags, args=argv, prog="mas-ray ingest", description=Flags.__doc__))
+    from mas_ray.pipelines.ingest import ingest  # OpenCV and Ray load only now
+
+    manifest = ingest(job)
+    output = Path(job.output)
+    num_instants = sum(take.num_instants for take in manifest.takes)
+    print(f"dataset   {output / 'manifest.json'}")
+    print(f"  {num_instants} instants of {len(manifest.takes)} takes in {len(manifest.shards)} shards")
+    for reject in manifest.rejects:
+        print(f"  left out: {reject.count} {reject.level}(s), {reject.reason}")
+    if manifest.rejects:
+        print(f"  each with its reason in {output / 'rejects.jsonl'}")
+    return 0
+
+
+def _job(flags: Flags) -> IngestJob:
+    if flags.job:
+        return codec.loads(IngestJob, Path(flags.job).read_text(encoding="utf-8"), flags.job)
+    if not flags.root or not flags.output:
+        raise ValueError("--root, --output: name the corpus and the dataset folder, or give a record with --job")
+    return IngestJob(
+        root=flags.root,
+        output=flags.output,
+        annotations=flags.annotations,
+        masks=_masks(flags.masks),
+        sampling=FrameSampling(stride=flags.stride, max_instants=flags.max_instants),
+        workers=Workers(num=flags.workers),
+    )
+
+
+def _masks(method: Literal["selfie", "background", "provided"]) -> MaskConfig:
+    match method:
+        case "selfie":
+            return SelfieMasks()
+        case "background":
+            return BackgroundMasks()
+        case "provided":
+            return ProvidedMasks()
+        case _:
+            assert_never(method)

@@ -1,0 +1,70 @@
+"""``mas-ray <verb>``: dispatch. A verb's module is imported only when it is called; errors become one line."""
+
+from __future__ import annotations
+
+import importlib
+import os
+import sys
+import traceback
+from collections.abc import Sequence
+
+VERBS = {
+    "demo": "the main job: ingest, train, evaluate, predict and report on sample video",
+    "sample": "write a sample corpus: real four-camera video, or synthetic people",
+    "ingest": "turn a corpus of video into a dataset of masks and geodesic distances",
+    "train": "train a cascade on a dataset, without labels",
+    "evaluate": "compare a checkpoint's predictions with reference joints",
+    "predict": "write joints and overlay videos",
+    "report": "put a run into one self-contained HTML file",
+    "doctor": "say what is installed, cached and missing",
+}
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Run one verb; the exit status is 0 on success, 1 on an error, 2 on a wrong command line, 130 on Ctrl-C."""
+    arguments = list(sys.argv[1:] if argv is None else argv)
+    debug = "--debug" in arguments
+    if debug:
+        arguments.remove("--debug")
+    if not arguments or arguments[0] in ("-h", "--help"):
+        print(_help())
+        return 0
+    if arguments[0] == "--version":
+        from mas_ray import __version__
+
+        print(__version__)
+        return 0
+    verb, *rest = arguments
+    if verb not in VERBS:
+        print(f"mas-ray: unknown verb {verb!r}; expected one of {', '.join(VERBS)}", file=sys.stderr)
+        return 2
+    try:
+        return importlib.import_module(f"mas_ray.cli.{verb}").run(rest)
+    except KeyboardInterrupt:
+        print("mas-ray: interrupted; run the same command again to go on", file=sys.stderr)
+        return 130
+    except BrokenPipeError:
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return 1
+    except (ValueError, OSError, RuntimeError) as error:
+        if debug:
+            traceback.print_exc()
+        else:
+            lines = str(error).splitlines()
+            print(f"mas-ray {verb}: {lines[0] if lines else type(error).__name__}", file=sys.stderr)
+        return 1
+
+
+def _help() -> str:
+    width = max(map(len, VERBS))
+    verbs = "\n".join(f"  {verb:<{width}}  {text}" for verb, text in VERBS.items())
+    return (
+        "usage: mas-ray VERB [--help] [--debug] ...\n\n"
+        "3D human pose from video without a single pose label.\n\n"
+        f"verbs:\n{verbs}\n\n"
+        "mas-ray VERB --help describes a verb; --debug shows tracebacks."
+    )
+
+
+if __name__ == "__main__":
+    sys.exit(main())

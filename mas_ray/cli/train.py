@@ -1,0 +1,66 @@
+"""``mas-ray train``: train a cascade on a dataset."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Literal
+
+import tyro
+
+from mas_ray.config import codec
+from mas_ray.config.cascade import cpu_cascade, paper_cascade
+from mas_ray.config.jobs import TrainJob, Workers
+
+
+@dataclass(frozen=True, kw_only=True)
+class Flags:
+    """Train a cascade on a dataset, stage by stage, without labels. The same command again goes on or reuses."""
+
+    manifest: str = ""
+    """manifest.json of the dataset."""
+    storage: str = "runs"
+    """Folder of runs and of their MLflow store."""
+    name: str = "cascade"
+    """Name of the run: its folder below the storage."""
+    recipe: Literal["paper", "cpu"] = "paper"
+    """The paper's cascade (for GPUs) or the small one for CPUs."""
+    workers: int = 1
+    """Ray Train workers."""
+    gpus: bool = False
+    """Give each worker a GPU."""
+    tracking_uri: str | None = None
+    """MLflow tracking URI; without it a SQLite file in the storage."""
+    job: str | None = None
+    """A job record (JSON) to run instead of all other flags."""
+
+
+def run(argv: Sequence[str]) -> int:
+    """Train, and say where the result is."""
+    flags = tyro.cli(Flags, args=argv, prog="mas-ray train", description=Flags.__doc__)
+    job = _job(flags)
+    from mas_ray.pipelines.train import train  # torch, Ray and MLflow load only now
+
+    result = train(job)
+    folder = Path(job.storage) / job.name
+    print(f"cascade   {folder}")
+    for stage in result.stages:
+        print(f"  {stage.stage:<12} held-out reconstruction {stage.validation_reconstruction:.4g}  {stage.checkpoint}")
+    print(f"next      mas-ray predict --checkpoint {folder / result.checkpoint} --manifest {job.manifest} --output ...")
+    return 0
+
+
+def _job(flags: Flags) -> TrainJob:
+    if flags.job:
+        return codec.loads(TrainJob, Path(flags.job).read_text(), flags.job)
+    if not flags.manifest:
+        raise ValueError("--manifest: name the dataset's manifest.json, or give a record with --job")
+    return TrainJob(
+        manifest=flags.manifest,
+        storage=flags.storage,
+        name=flags.name,
+        cascade=paper_cascade() if flags.recipe == "paper" else cpu_cascade(),
+        workers=Workers(num=flags.workers, gpus_each=1 if flags.gpus else 0),
+        tracking_uri=flags.tracking_uri,
+    )
