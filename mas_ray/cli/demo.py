@@ -33,7 +33,7 @@ def run(argv: Sequence[str]) -> int:
         DemoJob(
             output=flags.output,
             corpus=flags.corpus,
-            workers=Workers(num=flags.workers, gpus_each=1 if flags.gpus else 0),
+            workers=Workers(num=flags.workers, gpus_each=1.0 if flags.gpus else 0.0),
         )
     )
 

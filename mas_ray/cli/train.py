@@ -61,6 +61,6 @@ def _job(flags: Flags) -> TrainJob:
         storage=flags.storage,
         name=flags.name,
         cascade=paper_cascade() if flags.recipe == "paper" else cpu_cascade(),
-        workers=Workers(num=flags.workers, gpus_each=1 if flags.gpus else 0),
+        workers=Workers(num=flags.workers, gpus_each=1.0 if flags.gpus else 0.0),
         tracking_uri=flags.tracking_uri,
     )

@@ -204,7 +204,7 @@ def cpu_cascade() -> CascadeConfig:
                 name="shape_prior",
                 bone_set="medium",
                 learning_rates=((8, 2e-3),),
-                loss_weights=replace(with_physique, tied_limbs=0.0, anchor=1.0),
+                loss_weights=with_physique,
                 geodesic_weighting=False,
             ),
             StageConfig(

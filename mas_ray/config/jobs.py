@@ -26,8 +26,8 @@ class Workers:
 
     num: int = 1
     """How many processes."""
-    cpus_each: float = 1
-    gpus_each: float = 0
+    cpus_each: float = 1.0
+    gpus_each: float = 0.0
 
     def __post_init__(self) -> None:
         if self.num < 1:

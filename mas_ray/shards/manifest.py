@@ -34,6 +34,8 @@ class TakeEntry:
     action: str
     views: tuple[str, ...]
     num_instants: int
+    rows_sha256: str = ""
+    """Of the file of its rows alone, as ingest committed it."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -91,6 +93,11 @@ class Manifest:
     shards: tuple[ShardEntry, ...]
     splits: Splits
     rejects: tuple[RejectCount, ...]
+
+    @property
+    def view_names(self) -> tuple[str, ...]:
+        """The names of all views of all takes, sorted: the views axis of a batch."""
+        return tuple(sorted({view for take in self.takes for view in take.views}))
 
 
 def write_manifest(path: Path, manifest: Manifest) -> None:

@@ -48,13 +48,13 @@ def centroid_and_box(
 
 
 def warm_up_target(
-    mask: Float[Tensor, "*batch rows columns"], kind: Literal["torso", "stick", "arms"], skeleton: Skeleton
+    mask: Float[Tensor, "*batch rows columns"], kind: Literal["torso", "stick"], skeleton: Skeleton
 ) -> tuple[Float[Tensor, "*batch joints 2"], Float[Tensor, " joints"]]:
     """Where the joints should start, and the weight of each joint.
 
     ``torso`` (supplement A.3): the pelvis at the mask's centroid, the thorax a fixed offset above it. ``stick``:
     every joint on an upright figure that fills the mask's box; it has no sides to tell apart, because left is
-    drawn to the image's right in every view. ``arms``: the elbows and wrists of that figure alone.
+    drawn to the image's right in every view.
     """
     centroid, top, bottom = centroid_and_box(mask)
     height = bottom - top
@@ -68,10 +68,8 @@ def warm_up_target(
         weight[[pelvis, thorax]] = 1.0
         return target, weight
     for index, joint in enumerate(skeleton.joints):
-        part = joint.split("_")[-1]
-        share, aside = _UPRIGHT[part]
+        share, aside = _UPRIGHT[joint.split("_")[-1]]
         side = 1.0 if joint.startswith("left_") else -1.0
         target[..., index, 0] = centroid[..., 0] + side * aside * height
         target[..., index, 1] = bottom - share * height
-        weight[index] = 1.0 if kind == "stick" or part in ("elbow", "wrist") else 0.0
-    return target, weight
+    return target, torch.ones_like(weight)

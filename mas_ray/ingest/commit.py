@@ -1,0 +1,146 @@
+"""How a take's rows become final: an attempt journal, a part, and a record written last.
+
+::
+
+    <work>/<key of the parameters>/<take_id>/attempts       a line per attempt that has not ended
+                                             part.parquet   the rows; removed once they are in the shards
+                                             commit.json    the record: its presence means "this take is done"
+
+A process may be killed between any two steps; the next attempt ends in the same bytes. An attempt that ends,
+well or badly, takes its line back, so lines that are there count deaths.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import os
+from collections.abc import Generator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+
+from mas_ray.config import codec
+from mas_ray.corpora.take import Take
+from mas_ray.ingest.rejects import Reject
+from mas_ray.shards.manifest import FORMAT, IngestParameters, file_sha256
+from mas_ray.shards.schema import SCHEMA_VERSION
+from mas_ray.shards.write import write_text
+
+INGEST_VERSION = 1
+"""Raise it whenever the same input gives other rows than before."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class CommitRecord:
+    """What became of one take. Equal input gives an equal record."""
+
+    take_id: str
+    content: str
+    """``take_content`` of what was ingested."""
+    sha256: str
+    """Of the part."""
+    instants: tuple[int, ...]
+    """The instants that have a row, in order."""
+    rejects: tuple[Reject, ...]
+
+
+def parameters_key(parameters: IngestParameters, mask_model_sha256: str | None) -> str:
+    """Names the work tree: equal for equal parameters, schema, code and mask model."""
+    text = "\n".join(
+        [FORMAT, str(SCHEMA_VERSION), str(INGEST_VERSION), mask_model_sha256 or "", codec.dumps(parameters)]
+    )
+    return hashlib.sha256(text.encode()).hexdigest()[:16]
+
+
+def take_content(take: Take) -> str:
+    """SHA-256 over everything of a take that shapes its rows: names, videos, calibration, masks, backgrounds.
+
+    Reads all of its files. Reference joints do not count: no row depends on them.
+    """
+    digest = hashlib.sha256()
+
+    def add(name: str, value: str) -> None:
+        digest.update(f"{name}={value}\n".encode())
+
+    add("take", repr((take.take_id, take.subject, take.action)))
+    for clip in take.clips:
+        add("view", repr(clip.view))
+        for name, path in (("video", clip.video), ("background", clip.background), ("masks", clip.masks)):
+            for file in _files(path):
+                add(name, f"{file.name} {file_sha256(file)}")
+        if camera := clip.calibration:
+            add("size", f"{camera.width_px} {camera.height_px}")
+            for array in (camera.K, camera.distortion, camera.R, camera.t_mm):
+                add("calibration", array.astype("<f8").tobytes().hex())
+    return digest.hexdigest()
+
+
+def read_record(folder: Path, content: str) -> CommitRecord | None:
+    """The record of a take that is done, if it is of this content."""
+    path = folder / "commit.json"
+    if not path.is_file():
+        return None
+    record = codec.loads(CommitRecord, path.read_text(encoding="utf-8"), str(path))
+    return record if record.content == content else None
+
+
+def write_record(folder: Path, record: CommitRecord) -> None:
+    """Commit: after this the take is done. Its part must be in place."""
+    write_text(folder / "commit.json", codec.dumps(record))
+
+
+def part_path(folder: Path) -> Path:
+    """Where a take's rows wait for the shards."""
+    return folder / "part.parquet"
+
+
+def has_part(folder: Path, record: CommitRecord) -> bool:
+    """Whether the part that the record speaks of is there, byte for byte."""
+    path = part_path(folder)
+    return path.is_file() and file_sha256(path) == record.sha256
+
+
+@contextmanager
+def attempt(folder: Path, content: str) -> Generator[int, None, None]:
+    """Enter an attempt into the journal for as long as the block runs; gives its number, counted from 1.
+
+    Attempts on another content do not count. Leftovers of attempts that died are removed.
+    """
+    folder.mkdir(parents=True, exist_ok=True)
+    journal = folder / "attempts"
+    number = num_deaths(folder, content) + 1
+    with journal.open("a", encoding="utf-8") as file:
+        file.write(f"attempt {number} {content}\n")
+        file.flush()
+        os.fsync(file.fileno())
+    for leftover in folder.glob("*.partial-*"):
+        leftover.unlink(missing_ok=True)
+    try:
+        yield number
+    finally:
+        forget_attempt(folder)
+
+
+def num_deaths(folder: Path, content: str) -> int:
+    """Attempts on this content that began and never ended."""
+    return sum(line.endswith(f" {content}") for line in _journal(folder))
+
+
+def forget_attempt(folder: Path) -> None:
+    """Take the last line of the journal back: that attempt ended, or was ended from outside."""
+    lines = _journal(folder)[:-1]
+    if lines:
+        write_text(folder / "attempts", "".join(f"{line}\n" for line in lines))
+    else:
+        (folder / "attempts").unlink(missing_ok=True)
+
+
+def _journal(folder: Path) -> list[str]:
+    path = folder / "attempts"
+    return path.read_text(encoding="utf-8").splitlines() if path.is_file() else []
+
+
+def _files(path: str | None) -> list[Path]:
+    if path is None:
+        return []
+    return sorted(p for p in Path(path).iterdir() if p.is_file()) if Path(path).is_dir() else [Path(path)]

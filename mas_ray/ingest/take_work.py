@@ -1,0 +1,182 @@
+"""One take from its videos to its committed rows: what an ingest worker does."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import Executor, ThreadPoolExecutor
+from dataclasses import dataclass
+from pathlib import Path
+
+import cv2
+
+from mas_ray.config.ingest import BackgroundMasks, FrameSampling, ProvidedMasks, SamMasks
+from mas_ray.corpora.take import Clip, Take
+from mas_ray.ingest import commit
+from mas_ray.ingest.decode import VideoInfo, probe, provided_masks, read_background, read_frames, sample_frames
+from mas_ray.ingest.masks.create import create_view_masker
+from mas_ray.ingest.masks.method import ViewMasker
+from mas_ray.ingest.rejects import BadTakeError, Reject
+from mas_ray.ingest.rows import Row, frame_set_row, view_row
+from mas_ray.shards.manifest import IngestParameters, file_sha256
+from mas_ray.shards.write import write_rows
+
+
+@dataclass(frozen=True, kw_only=True, eq=False)
+class PlannedTake:
+    """A take, its place in the work tree, and its ``take_content``."""
+
+    take: Take
+    folder: Path
+    content: str
+
+
+@dataclass(frozen=True, kw_only=True)
+class TakeSettings:
+    """What all takes of an ingest share.
+
+    ``selfie_model`` is the path of the selfie segmentation network where the mask method needs it.
+    """
+
+    parameters: IngestParameters
+    max_attempts: int
+    num_threads: int
+    selfie_model: Path | None
+
+
+def ingest_take(item: PlannedTake, settings: TakeSettings, *, advance: Callable[[int], None]) -> commit.CommitRecord:
+    """Ingest a take and commit it in its folder; a committed take is left as it is.
+
+    Args:
+        item: The take.
+        settings: How to ingest it.
+        advance: Called with the number of instants done since the last call.
+
+    Returns:
+        The record, now on disk. A take that cannot be ingested, or that has killed its process ``max_attempts``
+        times, is recorded without rows and with the reason.
+    """
+    take, folder, content = item.take, item.folder, item.content
+    record = commit.read_record(folder, content)
+    if record and commit.has_part(folder, record):
+        return record
+    with commit.attempt(folder, content) as number:
+        if number > settings.max_attempts:
+            crashed = f"killed its worker {number - 1} times; delete work/{folder.parent.name}/{take.take_id} to retry"
+            rows, rejects = iter(()), [Reject(take_id=take.take_id, reason="crashed", detail=crashed)]
+        else:
+            rejects = list[Reject]()
+            rows = _rows(take, settings, rejects, advance)
+        instants, rejects = _write_part(commit.part_path(folder), rows, take, rejects)
+        record = commit.CommitRecord(
+            take_id=take.take_id,
+            content=content,
+            sha256=file_sha256(commit.part_path(folder)),
+            instants=tuple(instants),
+            rejects=tuple(rejects),
+        )
+        commit.write_record(folder, record)
+    return record
+
+
+def sampled_instants(sampling: FrameSampling, num_frames: int) -> range:
+    """The frame numbers that become instants."""
+    return range(0, num_frames, sampling.stride)[: sampling.max_instants]
+
+
+def _write_part(path: Path, rows: Iterator[Row], take: Take, rejects: list[Reject]) -> tuple[list[int], list[Reject]]:
+    """Stream the rows to the part; a bad take gives an empty one and the reason alone."""
+    instants: list[int] = []
+
+    def noted() -> Iterator[Row]:
+        for row in rows:
+            instants.append(row["instant"])
+            yield row
+
+    try:
+        write_rows(path, noted())
+    except BadTakeError as error:
+        write_rows(path, ())
+        return [], [Reject(take_id=take.take_id, reason=error.reason, detail=str(error))]
+    if not instants and not any(reject.instant is None for reject in rejects):
+        rejects = [*rejects, Reject(take_id=take.take_id, reason="no_instants", detail="no instant has a usable view")]
+    return instants, rejects
+
+
+def _rows(take: Take, settings: TakeSettings, rejects: list[Reject], advance: Callable[[int], None]) -> Iterator[Row]:
+    """The rows of a take in order. Views run side by side, one instant at a time; ``rejects`` grows in order."""
+    cv2.setNumThreads(1)  # parallelism is over takes and views
+    infos = [probe(clip) for clip in take.clips]
+    _check_synchronised(take, infos)
+    instants = sampled_instants(settings.parameters.sampling, infos[0].num_frames)
+    with ThreadPoolExecutor(max_workers=max(1, min(settings.num_threads, len(take.clips)))) as threads:
+        views = _open_views(take, instants, settings, threads)
+        for instant in instants:
+            found: list[Row | str] = list(threads.map(lambda view: next(view), views))
+            rejects += [
+                Reject(take_id=take.take_id, instant=instant, view=clip.view, reason=outcome)
+                for clip, outcome in zip(take.clips, found, strict=True)
+                if isinstance(outcome, str)
+            ]
+            rows = [outcome for outcome in found if not isinstance(outcome, str)]
+            if rows:
+                timestamp_s = float(instant / infos[0].frames_per_s)
+                yield frame_set_row(take.take_id, instant, timestamp_s=timestamp_s, views=rows)
+            else:
+                rejects.append(Reject(take_id=take.take_id, instant=instant, reason="no_views"))
+            advance(1)
+
+
+def _open_views(
+    take: Take, instants: Sequence[int], settings: TakeSettings, threads: Executor
+) -> list[Iterator[Row | str]]:
+    maskers = threads.map(lambda clip: _masker(clip, instants, settings), take.clips)
+    pairs = zip(take.clips, maskers, strict=True)
+    return [_view_outcomes(clip, masker, instants, settings.parameters) for clip, masker in pairs]
+
+
+def _masker(clip: Clip, instants: Sequence[int], settings: TakeSettings) -> ViewMasker:
+    """The mask method for one view, given what it needs of the take."""
+    masks = settings.parameters.masks
+    method = masks.seed if isinstance(masks, SamMasks) else masks
+    return create_view_masker(
+        masks,
+        selfie_model=settings.selfie_model,
+        sample_frames=lambda num: sample_frames(clip, num, frames=instants),
+        background=read_background(clip) if isinstance(method, BackgroundMasks) else None,
+        provided=provided_masks(clip, instants) if isinstance(method, ProvidedMasks) else None,
+    )
+
+
+def _view_outcomes(
+    clip: Clip, masker: ViewMasker, instants: Sequence[int], parameters: IngestParameters
+) -> Iterator[Row | str]:
+    """For each instant the view's row, or the reason why there is none."""
+    for instant, image in read_frames(clip, instants):
+        if image is None:
+            yield "undecodable"
+            continue
+        yield view_row(
+            clip,
+            image,
+            person=masker(image, instant),
+            mask_source=type(parameters.masks).__name__,
+            mask_quality=parameters.mask_quality,
+            crop=parameters.crop,
+        )
+
+
+def _check_synchronised(take: Take, infos: Sequence[VideoInfo]) -> None:
+    """Frame k of all cameras must be of one instant: equal lengths, and rates that never drift half a frame."""
+    first = infos[0]
+    for clip, info in zip(take.clips, infos, strict=True):
+        if abs(info.frames_per_s - first.frames_per_s) * first.num_frames > first.frames_per_s / 2:
+            raise BadTakeError(
+                "mismatched_frame_rate",
+                f"view {take.clips[0].view} has {float(first.frames_per_s):g} frames per second, "
+                f"view {clip.view} has {float(info.frames_per_s):g}",
+            )
+        if info.num_frames != first.num_frames:
+            raise BadTakeError(
+                "mismatched_length",
+                f"view {take.clips[0].view} has {first.num_frames} frames, view {clip.view} has {info.num_frames}",
+            )

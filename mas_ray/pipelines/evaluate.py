@@ -1,0 +1,163 @@
+"""``mas-ray evaluate``: predictions of a checkpoint against reference joints. The only verb that reads annotations."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+from typing import Any
+
+import torch
+from jaxtyping import Float
+from torch import Tensor
+
+from mas_ray.annotations import ReferenceJoints, read_reference
+from mas_ray.config.jobs import EvaluateJob
+from mas_ray.evaluation.comparison import Comparison, ViewGeometry, compare, concatenate
+from mas_ray.evaluation.protocol import Evaluation, EvaluationSource, evaluate_comparison, write_evaluation
+from mas_ray.geometry.camera import Camera
+from mas_ray.inference import PoseEstimator, PosePrediction
+from mas_ray.pipelines.progress import progress
+from mas_ray.reporting.poses import COMPARED, write_rows
+from mas_ray.shards.manifest import Manifest, SplitName, read_manifest
+from mas_ray.shards.read import read_split
+from mas_ray.skeleton import Skeleton
+
+Instant = tuple[str, int]
+"""Take id and frame number."""
+
+
+def evaluate(job: EvaluateJob) -> Evaluation:
+    """Run the job; writes ``evaluation.json`` and ``compared.parquet`` into its output folder.
+
+    Raises:
+        ValueError: The split is empty, a take has no reference, nothing overlaps, or no view is calibrated; the
+            message names the file.
+    """
+    manifest_path = Path(job.manifest)
+    manifest = read_manifest(manifest_path)
+    takes = tuple(chosen.take_id for chosen in manifest.splits.ranges(job.split))
+    if not takes:
+        raise ValueError(f"{job.manifest}: the {job.split} split is empty; nothing is held out to evaluate on")
+    references = {take_id: _reference(Path(job.annotations), take_id) for take_id in takes}
+    estimator = PoseEstimator.load(Path(job.checkpoint))
+    joints = _joints_by_instant(references)
+    views = _views_by_instant(manifest_path.parent, manifest, job.split)
+    if not any(view["calibrated"] for by_name in views.values() for view in by_name.values()):
+        raise ValueError(
+            f"{job.manifest}: no view of the {job.split} split is calibrated; the reference, which is in the world, "
+            "cannot be compared with it"
+        )
+    if joints.keys().isdisjoint(views):
+        raise ValueError(f"{job.annotations}: the reference has none of the {len(views)} instants of the split")
+    crop_size_px, skeleton = manifest.parameters.crop.size_px, estimator.skeleton
+    compared: list[Instant] = []
+    comparisons: list[Comparison] = []
+    with progress("evaluate", len(views), "frame sets") as advance:
+        for prediction in estimator.predict_dataset(manifest_path, job.split):
+            advance(len(prediction.instant))
+            compared += [instant for instant in _instants(prediction) if instant in joints]
+            comparisons.append(_compare(prediction, joints, views, crop_size_px=crop_size_px, skeleton=skeleton))
+    comparison = concatenate(comparisons)
+    evaluation = evaluate_comparison(
+        comparison,
+        skeleton,
+        source=EvaluationSource(
+            checkpoint=job.checkpoint,
+            corpus=manifest.corpus,
+            split=job.split,
+            reference=", ".join(sorted({reference.source for reference in references.values()})),
+            num_frame_sets=len(compared),
+            num_without_reference=len(views) - len(compared),
+            takes=takes,
+            takes_also_trained_on=_also_trained_on(manifest, job.split, takes),
+        ),
+    )
+    output = Path(job.output)
+    write_rows(output / "compared.parquet", _compared_rows(compared, comparison), schema=COMPARED, skeleton=skeleton)
+    write_evaluation(output / "evaluation.json", evaluation)
+    return evaluation
+
+
+def _reference(folder: Path, take_id: str) -> ReferenceJoints:
+    path = folder / f"{take_id}.parquet"
+    if not path.is_file():
+        raise ValueError(f"{path}: no reference joints for take {take_id!r}; it cannot be evaluated")
+    return read_reference(path)
+
+
+def _joints_by_instant(references: Mapping[str, ReferenceJoints]) -> dict[Instant, Float[Tensor, "joints 3"]]:
+    """World millimetres, NaN where the reference is not valid."""
+    return {
+        (take_id, int(instant)): torch.from_numpy(joints).masked_fill(~torch.from_numpy(valid)[:, None], torch.nan)
+        for take_id, reference in references.items()
+        for instant, joints, valid in zip(reference.instants, reference.joints_world_mm, reference.valid, strict=True)
+        if valid.any()
+    }
+
+
+def _views_by_instant(folder: Path, manifest: Manifest, split: SplitName) -> dict[Instant, dict[str, dict[str, Any]]]:
+    """Where each view of each frame set looks, by the view's name; the pictures are let go."""
+    kept = ("calibrated", "crop_from_image", "K", "R", "t_mm")
+    return {
+        (row["take_id"], row["instant"]): {view["name"]: {key: view[key] for key in kept} for view in row["views"]}
+        for row in read_split(folder, manifest, split)
+    }
+
+
+def _also_trained_on(manifest: Manifest, split: SplitName, takes: tuple[str, ...]) -> tuple[str, ...]:
+    if split == "train":
+        return takes
+    trained = {chosen.take_id for chosen in manifest.splits.ranges("train")}
+    return tuple(take_id for take_id in takes if take_id in trained)
+
+
+def _compare(
+    prediction: PosePrediction,
+    joints: Mapping[Instant, Float[Tensor, "joints 3"]],
+    views: Mapping[Instant, Mapping[str, Mapping[str, Any]]],
+    *,
+    crop_size_px: int,
+    skeleton: Skeleton,
+) -> Comparison:
+    instants = _instants(prediction)
+    nowhere = torch.full((skeleton.num_joints, 3), torch.nan, dtype=torch.float64)
+    comparison = compare(
+        prediction,
+        _geometry([[views[instant].get(name) for name in prediction.views] for instant in instants]),
+        reference_mm=torch.stack([joints.get(instant, nowhere) for instant in instants]),
+        crop_size_px=crop_size_px,
+        root=skeleton.parents.index(-1),
+    )
+    return comparison.of_frames(torch.tensor([instant in joints for instant in instants]))
+
+
+def _instants(prediction: PosePrediction) -> list[Instant]:
+    return list(zip(prediction.take_id, prediction.instant, strict=True))
+
+
+def _geometry(views: list[list[Mapping[str, Any] | None]]) -> ViewGeometry:
+    """Absent and uncalibrated views get a camera that is harmless to compute with."""
+    harmless = {
+        "calibrated": False,
+        "crop_from_image": (1.0, 0.0, 0.0, 0.0, 1.0, 0.0),
+        "K": torch.eye(3).flatten().tolist(),
+        "R": torch.eye(3).flatten().tolist(),
+        "t_mm": (0.0, 0.0, 1000.0),
+    }
+    usable = [[view if view is not None and view["calibrated"] else harmless for view in row] for row in views]
+
+    def stacked(key: str, *shape: int) -> Tensor:
+        values = [[view[key] for view in row] for row in usable]
+        return torch.tensor(values, dtype=torch.float64).reshape(len(views), -1, *shape)
+
+    return ViewGeometry(
+        camera=Camera(K=stacked("K", 3, 3), R=stacked("R", 3, 3), t_mm=stacked("t_mm", 3)),
+        crop_from_image=stacked("crop_from_image", 2, 3),
+        calibrated=torch.tensor([[bool(view["calibrated"]) for view in row] for row in usable]),
+    )
+
+
+def _compared_rows(instants: list[Instant], comparison: Comparison) -> Iterator[dict[str, Any]]:
+    poses = zip(comparison.triangulated_mm.tolist(), comparison.reference_mm.tolist(), strict=True)
+    for (take_id, instant), (predicted_mm, reference_mm) in zip(instants, poses, strict=True):
+        yield {"take_id": take_id, "instant": instant, "predicted_mm": predicted_mm, "reference_mm": reference_mm}

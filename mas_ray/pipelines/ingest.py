@@ -1,0 +1,153 @@
+"""ingest: a corpus of video becomes a dataset, one take at a time, killable at any moment.
+
+Workers commit takes (``ingest.commit``); the driver then lays their rows out in shards and writes the manifest
+last. What is already committed, or in a shard that verifies, is never done again.
+"""
+
+from __future__ import annotations
+
+import fcntl
+import shutil
+from collections.abc import Generator
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
+from pathlib import Path
+
+from mas_ray import assets
+from mas_ray.annotations import read_reference, write_reference
+from mas_ray.config.ingest import MaskConfig, SamMasks, SelfieMasks
+from mas_ray.config.jobs import IngestJob
+from mas_ray.corpora import folder as folder_corpus
+from mas_ray.corpora.take import Take
+from mas_ray.ingest import commit
+from mas_ray.ingest.decode import estimate_num_frames
+from mas_ray.ingest.take_work import PlannedTake, TakeSettings, sampled_instants
+from mas_ray.pipelines import session
+from mas_ray.pipelines.assemble import ExistingDataset, assemble
+from mas_ray.pipelines.ingest_workers import ingest_on_ray
+from mas_ray.pipelines.progress import note
+from mas_ray.shards.manifest import IngestParameters, Manifest
+
+_BYTES_PER_PIXEL = 0.4
+"""Of a view in a shard: JPEG, mask and distances together, measured on people."""
+
+
+def ingest(job: IngestJob) -> Manifest:
+    """Ingest a corpus.
+
+    ``<output>`` then holds ``manifest.json``, ``shards/``, ``rejects.jsonl``, ``job.json`` and ``work/`` with the
+    commit records. Equal corpora and jobs give equal manifests, byte for byte, however often they were killed.
+
+    Raises:
+        ValueError: The corpus, a folder, a split or a resource is not as the job needs it, or too many takes yield
+            nothing. Whatever was committed stays, so the next run goes on from there.
+    """
+    output = Path(job.output)
+    _check_folders(job)
+    with _locked(output):
+        takes = list(folder_corpus.takes(Path(job.root).absolute()))
+        _copy_references(job, takes)
+        parameters = IngestParameters(
+            masks=job.masks, mask_quality=job.mask_quality, crop=job.crop, sampling=job.sampling
+        )
+        work = output.absolute() / "work" / commit.parameters_key(parameters, _mask_model_sha256(job))
+        planned = _planned(takes, work)
+        old = ExistingDataset.open(output)
+        todo = [item for item in planned if not _has_rows(item, old)]
+        if todo:
+            _check_disk(job, todo)
+            settings = _settings(job, parameters)
+            with session.connect():
+                session.require(job.workers, "ingest")
+                ingest_on_ray(todo, settings, job.workers, num_instants=_num_instants(job, todo))
+        manifest = assemble(job, planned, parameters, old)
+        if not todo and manifest == old.manifest and not old.damaged:
+            note(f"ingest: {output / 'manifest.json'} is complete, nothing to do")
+        return manifest
+
+
+def _check_folders(job: IngestJob) -> None:
+    output, root = Path(job.output).resolve(), Path(job.root).resolve()
+    if output.is_relative_to(root):
+        raise ValueError(f"output: {job.output} lies inside the corpus {job.root}; expected a folder outside it")
+    if job.annotations is None:
+        return
+    annotations = Path(job.annotations).resolve()
+    if annotations.is_relative_to(output) or output.is_relative_to(annotations):
+        raise ValueError(
+            f"annotations: {job.annotations} and the dataset {job.output} lie inside one another; "
+            "expected separate folders, so that nothing that trains can reach reference joints"
+        )
+
+
+def _settings(job: IngestJob, parameters: IngestParameters) -> TakeSettings:
+    """What the takes share; fetches the mask method's network where it needs one."""
+    network = assets.SELFIE_SEGMENTATION
+    return TakeSettings(
+        parameters=parameters,
+        max_attempts=job.max_attempts,
+        num_threads=int(job.workers.cpus_each),
+        selfie_model=assets.fetch(network) / network.members[0].name if _needs_selfie_model(job.masks) else None,
+    )
+
+
+def _mask_model_sha256(job: IngestJob) -> str | None:
+    """Of the network that is no part of the job's parameters."""
+    return assets.SELFIE_SEGMENTATION.members[0].sha256 if _needs_selfie_model(job.masks) else None
+
+
+def _needs_selfie_model(masks: MaskConfig) -> bool:
+    return isinstance(masks.seed if isinstance(masks, SamMasks) else masks, SelfieMasks)
+
+
+@contextmanager
+def _locked(output: Path) -> Generator[None, None, None]:
+    """Hold the dataset folder against a second ingest; the lock ends with the process at the latest."""
+    (output / "work").mkdir(parents=True, exist_ok=True)
+    with (output / "work" / "lock").open("w") as file:
+        try:
+            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            raise ValueError(f"output: another ingest is writing {output}") from None
+        yield
+
+
+def _copy_references(job: IngestJob, takes: list[Take]) -> None:
+    if job.annotations is None:
+        return
+    for take in takes:
+        if take.reference is not None:
+            write_reference(Path(job.annotations) / f"{take.take_id}.parquet", read_reference(Path(take.reference)))
+
+
+def _planned(takes: list[Take], work: Path) -> list[PlannedTake]:
+    with ThreadPoolExecutor() as threads:  # hashing releases the interpreter lock
+        contents = threads.map(commit.take_content, takes)
+        return [
+            PlannedTake(take=take, folder=work / take.take_id, content=content)
+            for take, content in zip(takes, contents, strict=True)
+        ]
+
+
+def _has_rows(item: PlannedTake, old: ExistingDataset) -> bool:
+    """Whether a take is committed and its rows are at hand."""
+    record = commit.read_record(item.folder, item.content)
+    if record is None:
+        return False
+    return not record.instants or commit.has_part(item.folder, record) or old.holds(record)
+
+
+def _num_instants(job: IngestJob, todo: list[PlannedTake]) -> int:
+    """An estimate from the videos' headers."""
+    return sum(len(sampled_instants(job.sampling, estimate_num_frames(item.take.clips[0]))) for item in todo)
+
+
+def _check_disk(job: IngestJob, todo: list[PlannedTake]) -> None:
+    views = sum(len(item.take.clips) * _num_instants(job, [item]) for item in todo)
+    needed = 2 * views * job.crop.size_px**2 * _BYTES_PER_PIXEL  # parts and shards stand side by side for a while
+    free = shutil.disk_usage(job.output).free
+    if needed > free:
+        raise ValueError(
+            f"output: {job.output} needs about {needed / 2**30:.1f} GiB for {views} views, "
+            f"{free / 2**30:.1f} GiB are free"
+        )

@@ -1,0 +1,145 @@
+"""Ray's part of ingest: a pool of workers to which takes are dealt, and a count of how far they are."""
+
+from __future__ import annotations
+
+import threading
+import time
+from collections.abc import Callable, Generator, Sequence
+from contextlib import contextmanager
+from typing import Any, cast
+
+import cv2
+import ray
+from ray.exceptions import RayError
+
+from mas_ray.config.jobs import Workers
+from mas_ray.ingest import commit
+from mas_ray.ingest.take_work import PlannedTake, TakeSettings, ingest_take
+from mas_ray.pipelines import session
+from mas_ray.pipelines.progress import Advance, progress
+
+_POLL_S = 0.5
+
+
+class TakeFailedError(RuntimeError):
+    """Takes stopped on an error that is no fault of theirs; the message gives the first one."""
+
+
+def ingest_on_ray(todo: Sequence[PlannedTake], settings: TakeSettings, workers: Workers, *, num_instants: int) -> None:
+    """Ingest takes on the connected cluster. An error of one take does not stop the others.
+
+    Args:
+        todo: The takes; their folders must be the same place on every machine of the cluster.
+        settings: How to ingest them.
+        workers: The pool.
+        num_instants: About how many instants they have, for the progress.
+
+    Raises:
+        TakeFailedError: Some takes could not be committed, or Ray gave up.
+    """
+    import ray.data  # sets up its logging on import, and takes a second
+
+    session.quiet_data()
+    # A take may take hours; what would be retried for ever is ended by its attempt journal.
+    ray.data.DataContext.get_current().execution_no_progress_timeout_s = -1
+    counter = cast(Any, ray.remote(num_cpus=0)(_Counter)).remote()
+    compute = ray.data.ActorPoolStrategy(size=min(workers.num, len(todo)), max_tasks_in_flight_per_actor=1)
+    receipts = ray.data.from_items([{"position": i} for i in range(len(todo))], override_num_blocks=len(todo)).map(
+        cast(Any, _Worker),  # Ray's annotation knows functions only
+        fn_constructor_kwargs={"todo": tuple(todo), "settings": settings, "counter": counter},
+        compute=compute,
+        num_cpus=workers.cpus_each,
+        num_gpus=workers.gpus_each or None,
+    )
+    errors: list[str] = []
+    try:
+        with progress("ingest", num_instants, "instants") as advance, _polled(counter, advance) as figures:
+            for num_done, receipt in enumerate(receipts.iter_rows(), start=1):
+                errors += [receipt["error"]] if receipt["error"] else []
+                figures["takes"] = f"{num_done}/{len(todo)}"
+    except RayError as error:
+        raise TakeFailedError(f"Ray gave up: {str(error).strip().splitlines()[-1]}") from error
+    except KeyboardInterrupt:
+        _forgive(todo)
+        raise
+    if errors:
+        raise TakeFailedError(f"{errors[0]} ({len(errors)} of {len(todo)} takes failed)")
+
+
+class _Counter:
+    """Instants done by all workers."""
+
+    def __init__(self) -> None:
+        self.count = 0
+
+    def add(self, num: int) -> None:
+        self.count += num
+
+    def total(self) -> int:
+        return self.count
+
+
+class _Worker:
+    """Ingests the takes it is dealt; only receipts travel through Ray."""
+
+    def __init__(self, todo: Sequence[PlannedTake], settings: TakeSettings, counter: Any) -> None:
+        self._todo, self._settings, self._counter = todo, settings, counter
+
+    def __call__(self, row: dict[str, Any]) -> dict[str, Any]:
+        item = self._todo[row["position"]]
+        error = ""
+        with _batched(lambda num: self._counter.add.remote(num)) as advance:
+            try:
+                ingest_take(item, self._settings, advance=advance)
+            except (ValueError, OSError, RuntimeError, ArithmeticError, LookupError, cv2.error) as failure:
+                error = f"take {item.take.take_id}: {type(failure).__name__}: {str(failure).strip() or 'no message'}"
+        return {"take_id": item.take.take_id, "error": " ".join(error.split())}
+
+
+@contextmanager
+def _batched(send: Callable[[int], object]) -> Generator[Callable[[int], None], None, None]:
+    """Collects counts and sends them twice a second, and at the end."""
+    waiting, last_s = 0, time.monotonic()
+
+    def advance(num: int) -> None:
+        nonlocal waiting, last_s
+        waiting += num
+        if time.monotonic() - last_s >= _POLL_S:
+            send(waiting)
+            waiting, last_s = 0, time.monotonic()
+
+    yield advance
+    if waiting:
+        send(waiting)
+
+
+@contextmanager
+def _polled(counter: Any, advance: Advance) -> Generator[dict[str, str], None, None]:
+    """Moves the progress by the counter while the block runs; gives the figures to show beside it."""
+    stop = threading.Event()
+    figures: dict[str, str] = {}
+    seen = 0
+
+    def poll() -> None:
+        nonlocal seen
+        while True:
+            stopped = stop.wait(_POLL_S)
+            total: int = cast(Any, ray).get(counter.total.remote())
+            advance(total - seen, **figures)
+            seen = total
+            if stopped:
+                return
+
+    thread = threading.Thread(target=poll, daemon=True)
+    thread.start()
+    try:
+        yield figures
+    finally:
+        stop.set()
+        thread.join(timeout=10 * _POLL_S)
+
+
+def _forgive(todo: Sequence[PlannedTake]) -> None:
+    """An interrupt ends attempts from outside: they do not count against their takes."""
+    for item in todo:
+        commit.forget_attempt(item.folder)

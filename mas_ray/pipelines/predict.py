@@ -1,0 +1,162 @@
+"""``mas-ray predict``: the poses of a dataset as a table, and drawn over the source videos."""
+
+from __future__ import annotations
+
+import itertools
+import statistics
+from collections import defaultdict
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from fractions import Fraction
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from mas_ray.config.jobs import PredictJob
+from mas_ray.corpora import folder as folder_corpus
+from mas_ray.corpora.take import Clip
+from mas_ray.inference import PoseEstimator, PosePrediction
+from mas_ray.ingest.decode import Image, probe, read_frames
+from mas_ray.pipelines.progress import Advance, progress
+from mas_ray.reporting.overlay import draw_caption, draw_mask_outline, draw_skeleton, fit_height, mask_in_image
+from mas_ray.reporting.poses import POSES, write_rows
+from mas_ray.reporting.video import write_video
+from mas_ray.shards.images import decode_mask
+from mas_ray.shards.manifest import Manifest, read_manifest
+from mas_ray.shards.read import read_take
+from mas_ray.skeleton import Skeleton
+
+_MAX_HEIGHT_PX = 960
+
+
+@dataclass(frozen=True, kw_only=True)
+class Predictions:
+    """What predict wrote: paths of the table and of the videos."""
+
+    poses: str
+    overlays: tuple[str, ...]
+
+
+def predict(job: PredictJob) -> Predictions:
+    """Run the job; writes ``poses.parquet`` and, given the corpus, ``overlays/<take>-<view>.mp4``.
+
+    Raises:
+        ValueError: The checkpoint, the dataset or a video is not readable, or the corpus lacks a take of the
+            dataset; the message names it.
+    """
+    manifest_path, output = Path(job.manifest), Path(job.output)
+    manifest = read_manifest(manifest_path)
+    clips = {} if job.corpus_root is None else _clips(Path(job.corpus_root), manifest)
+    estimator = PoseEstimator.load(Path(job.checkpoint))
+    rows: list[dict[str, Any]] = []
+    with progress("predict", sum(take.num_instants for take in manifest.takes), "frame sets") as advance:
+        for prediction in estimator.predict_dataset(manifest_path):
+            rows += _rows(prediction)
+            advance(len(prediction.instant))
+    poses = output / "poses.parquet"
+    write_rows(poses, rows, schema=POSES, skeleton=estimator.skeleton)
+    overlays: list[str] = []
+    with progress("overlays", _num_pictures(rows, clips), "pictures") as advance:
+        for take_id, of_take in clips.items():
+            keypoints = _keypoints(rows, take_id)
+            masks = _masks(manifest_path.parent, manifest, take_id)
+            for clip in of_take:
+                if clip.view in keypoints:
+                    path = output / "overlays" / f"{take_id}-{clip.view}.mp4"
+                    frames = _frames(clip, keypoints[clip.view], masks[clip.view], estimator.skeleton, advance)
+                    if write_video(path, frames, _frames_per_s(clip, list(keypoints[clip.view]))):
+                        overlays.append(str(path))
+    return Predictions(poses=str(poses), overlays=tuple(overlays))
+
+
+@dataclass(frozen=True, kw_only=True, eq=False)
+class _CropMask:
+    """A mask as the dataset holds it."""
+
+    packed: bytes
+    size_px: int
+    crop_from_image: tuple[float, ...]
+
+
+def _rows(prediction: PosePrediction) -> Iterator[dict[str, Any]]:
+    for index, take_id in enumerate(prediction.take_id):
+        joints = prediction.joints_world_mm[index]
+        yield {
+            "take_id": take_id,
+            "instant": prediction.instant[index],
+            "timestamp_s": prediction.timestamp_s[index],
+            "joints_world_mm": joints.tolist() if joints.isfinite().all() else None,
+            "views": [
+                {
+                    "name": view,
+                    "keypoints_px": prediction.keypoints_px[index, v].tolist(),
+                    "depth_mm": prediction.depth_mm[index, v].tolist(),
+                    "confidence": prediction.confidence[index, v].tolist(),
+                }
+                for v, view in enumerate(prediction.views)
+                if prediction.valid[index, v]
+            ],
+        }
+
+
+def _clips(root: Path, manifest: Manifest) -> dict[str, tuple[Clip, ...]]:
+    """The clips of every take of the dataset, in the dataset's order."""
+    found = {take.take_id: take.clips for take in folder_corpus.takes(root)}
+    for take in manifest.takes:
+        if take.take_id not in found:
+            raise ValueError(f"{root}: has no take {take.take_id!r}, which the dataset was made from")
+    return {take.take_id: found[take.take_id] for take in manifest.takes}
+
+
+def _num_pictures(rows: Sequence[Mapping[str, Any]], clips: Mapping[str, Sequence[Clip]]) -> int:
+    return sum(len(row["views"]) for row in rows if row["take_id"] in clips)
+
+
+def _keypoints(rows: Sequence[Mapping[str, Any]], take_id: str) -> dict[str, dict[int, Any]]:
+    """Keypoints of a take by view and instant."""
+    keypoints: dict[str, dict[int, Any]] = defaultdict(dict)
+    for row in rows:
+        if row["take_id"] == take_id:
+            for view in row["views"]:
+                keypoints[view["name"]][row["instant"]] = view["keypoints_px"]
+    return keypoints
+
+
+def _masks(folder: Path, manifest: Manifest, take_id: str) -> dict[str, dict[int, _CropMask]]:
+    """Masks of a take by view and instant, still packed."""
+    masks: dict[str, dict[int, _CropMask]] = defaultdict(dict)
+    size_px = manifest.parameters.crop.size_px
+    for row in read_take(folder, manifest, take_id):
+        for view in row["views"]:
+            crop_from_image = tuple(view["crop_from_image"])
+            masks[view["name"]][row["instant"]] = _CropMask(
+                packed=view["mask"], size_px=size_px, crop_from_image=crop_from_image
+            )
+    return masks
+
+
+def _frames(
+    clip: Clip,
+    keypoints: Mapping[int, Any],
+    masks: Mapping[int, _CropMask],
+    skeleton: Skeleton,
+    advance: Advance,
+) -> Iterator[Image]:
+    """The predicted frames of a clip with everything drawn on them; frames that do not decode are left out."""
+    for instant, image in read_frames(clip, sorted(keypoints)):
+        advance(1)
+        if image is None:
+            continue
+        held = masks[instant]
+        crop_mask = decode_mask(held.packed, held.size_px, held.size_px)
+        crop_from_image = np.array(held.crop_from_image).reshape(2, 3)
+        mask = mask_in_image(crop_mask, crop_from_image, height=image.shape[0], width=image.shape[1])
+        drawn = draw_skeleton(draw_mask_outline(image, mask), np.array(keypoints[instant]), skeleton)
+        yield draw_caption(fit_height(drawn, _MAX_HEIGHT_PX), f"{clip.view}  frame {instant}")
+
+
+def _frames_per_s(clip: Clip, instants: Sequence[int]) -> Fraction:
+    """The rate at which the predicted frames follow each other in the source."""
+    steps = [later - earlier for earlier, later in itertools.pairwise(instants)]
+    return probe(clip).frames_per_s / (statistics.mode(steps) if steps else 1)

@@ -1,0 +1,129 @@
+"""A Ray session for one job: started or joined quietly, checked against what the job asks for, and left clean."""
+
+from __future__ import annotations
+
+import logging
+import os
+import secrets
+import socket
+import sys
+from collections.abc import Generator
+from contextlib import contextmanager
+from pathlib import Path
+
+import ray
+from ray._raylet import Config  # pyright: ignore[reportAttributeAccessIssue]  # compiled, without stubs
+
+from mas_ray.config.jobs import Workers
+
+_KNOCK_S = 10.0
+
+
+@contextmanager
+def connect(num_cpus: int | None = None) -> Generator[None, None, None]:
+    """Hold a Ray session for the block.
+
+    A session that this process already has is used and left running. Otherwise the cluster at ``RAY_ADDRESS`` is
+    joined if that variable is set, else a cluster of this machine alone is started, which ends with the block. The
+    latter admits only holders of a token: the configured one (``RAY_AUTH_TOKEN``, ``RAY_AUTH_TOKEN_PATH`` or
+    ``~/.ray/auth_token``) or a random one that lives in this process's environment and is written nowhere.
+
+    Args:
+        num_cpus: Logical CPUs of a cluster of this machine alone; None: as many as it has.
+
+    Raises:
+        ValueError: The cluster at ``RAY_ADDRESS`` cannot be reached.
+    """
+    if ray.is_initialized():
+        yield
+        return
+    _set_environment()
+    if address := os.environ.get("RAY_ADDRESS"):
+        _join(address)
+    else:
+        with _silent_stderr():  # failures are exceptions; the rest is chatter
+            ray.init(
+                address="local",
+                num_cpus=num_cpus,
+                include_dashboard=False,
+                log_to_driver=False,
+                logging_level=logging.ERROR,
+            )
+    try:
+        yield
+    finally:
+        ray.shutdown()
+
+
+def require(workers: Workers, what: str, *, memory_each_bytes: int = 0) -> None:
+    """Check that the cluster can ever hold a job's workers; Ray itself would wait for ever.
+
+    Raises:
+        ValueError: It cannot; one line names the resource, what is asked and what is there.
+    """
+    there = ray.cluster_resources()
+    asked = {
+        "CPU": (workers.num * workers.cpus_each, 1, "CPUs"),
+        "GPU": (workers.num * workers.gpus_each, 1, "GPUs"),
+        "memory": (workers.num * memory_each_bytes, 2**30, "GiB of memory"),
+    }
+    for resource, (amount, unit, name) in asked.items():
+        if amount > there.get(resource, 0):
+            raise ValueError(
+                f"workers: {what} asks for {workers.num} workers with {amount / unit:g} {name} together, "
+                f"Ray has {there.get(resource, 0) / unit:g}"
+            )
+
+
+def quiet_data() -> None:
+    """Keep Ray Data off the terminal; its log files in the session's folder stay as they are."""
+    import ray.data  # it sets up its logging on import, and takes a second
+
+    context = ray.data.DataContext.get_current()
+    context.enable_progress_bars = False
+    for handler in logging.getLogger("ray.data").handlers:
+        if isinstance(handler, logging.StreamHandler):
+            handler.setLevel(logging.CRITICAL)
+
+
+def _set_environment() -> None:
+    """Settings that Ray takes from the environment alone, where the user has not chosen."""
+    if not os.environ.get("RAY_ADDRESS"):
+        mode = os.environ.setdefault("RAY_AUTH_MODE", "token")
+        if mode == "token" and not _has_token():
+            os.environ["RAY_AUTH_TOKEN"] = secrets.token_hex(32)
+    os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")
+    # Ray's C++ side writes its errors to the terminal past Python's logging, harmless ones in every run of Ray Data.
+    os.environ.setdefault("RAY_BACKEND_LOG_LEVEL", "fatal")
+    # Ray has read the variables when it was imported; its own way to set the mode later is to read them again.
+    Config.initialize("")
+
+
+def _join(address: str) -> None:
+    """Join a cluster; ``ValueError`` at once where nobody listens (Ray itself would try for minutes)."""
+    host, _, port = address.rpartition("://")[2].rpartition(":")
+    try:
+        if host and port.isdigit():
+            socket.create_connection((host.strip("[]"), int(port)), timeout=_KNOCK_S).close()
+        ray.init(address=address, log_to_driver=False, logging_level=logging.ERROR)
+    except OSError as error:
+        raise ValueError(f"RAY_ADDRESS: no Ray cluster at {address}: {error.strerror or error}") from None
+
+
+@contextmanager
+def _silent_stderr() -> Generator[None, None, None]:
+    """Standard error goes nowhere for the block, native code's as well."""
+    sys.stderr.flush()
+    kept = os.dup(2)
+    with Path(os.devnull).open("w") as nowhere:
+        os.dup2(nowhere.fileno(), 2)
+    try:
+        yield
+    finally:
+        os.dup2(kept, 2)
+        os.close(kept)
+
+
+def _has_token() -> bool:
+    configured = os.environ.get("RAY_AUTH_TOKEN") or os.environ.get("RAY_AUTH_TOKEN_PATH")
+    return bool(configured) or (Path.home() / ".ray" / "auth_token").is_file()

@@ -1,0 +1,74 @@
+"""Which instants train, validate and test: a pure function of the split's configuration."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import assert_never
+
+from mas_ray.config.ingest import NoSplit, SplitBySubject, SplitByTail, SplitConfig
+from mas_ray.shards.manifest import InstantRange, Splits
+
+
+def plan_splits(config: SplitConfig, instants: Mapping[str, Sequence[int]], subjects: Mapping[str, str]) -> Splits:
+    """Assign the instants of every take.
+
+    Args:
+        config: How to split. ``SplitByTail`` counts instants that the dataset holds, not frames of the video.
+        instants: Per take, in order, the instants that the dataset holds (at least one).
+        subjects: Per take, its subject.
+
+    Raises:
+        ValueError: A subject is not in the corpus or named twice, nobody is left to train, or a take is too short.
+    """
+    match config:
+        case NoSplit():
+            return Splits(train=tuple(_whole(take_id, instants) for take_id in instants), validation=(), test=())
+        case SplitBySubject():
+            return _by_subject(config, instants, subjects)
+        case SplitByTail():
+            return _by_tail(config, instants)
+        case _:
+            assert_never(config)
+
+
+def _whole(take_id: str, instants: Mapping[str, Sequence[int]]) -> InstantRange:
+    return InstantRange(take_id=take_id, start=instants[take_id][0], stop=instants[take_id][-1] + 1)
+
+
+def _by_subject(config: SplitBySubject, instants: Mapping[str, Sequence[int]], subjects: Mapping[str, str]) -> Splits:
+    known = {subjects[take_id] for take_id in instants}
+    held_out = (*config.validation, *config.test)
+    for subject in held_out:
+        if subject not in known:
+            raise ValueError(f"split: unknown subject {subject!r}; the dataset has {', '.join(sorted(known))}")
+    if twice := set(config.validation) & set(config.test):
+        raise ValueError(f"split: subject {min(twice)!r} is both in validation and in test")
+    if known == set(held_out):
+        raise ValueError(f"split: no subject is left to train; the dataset has {', '.join(sorted(known))}")
+    validation, test = set(config.validation), set(config.test)
+    return Splits(
+        train=tuple(_whole(t, instants) for t in instants if subjects[t] not in validation | test),
+        validation=tuple(_whole(t, instants) for t in instants if subjects[t] in validation),
+        test=tuple(_whole(t, instants) for t in instants if subjects[t] in test),
+    )
+
+
+def _by_tail(config: SplitByTail, instants: Mapping[str, Sequence[int]]) -> Splits:
+    lengths = (config.validation, config.gap, config.test)
+    if min(lengths) < 0:
+        raise ValueError(f"split: validation, gap and test must not be negative, got {lengths}")
+    train, validation, test = [], [], []
+    for take_id, held in instants.items():
+        num_train = len(held) - sum(lengths)
+        if num_train < 1:
+            raise ValueError(
+                f"split: take {take_id!r} has {len(held)} instants; validation {config.validation}, gap {config.gap} "
+                f"and test {config.test} leave none to train"
+            )
+        bounds = [*held, held[-1] + 1]
+        gap = num_train + config.validation
+        cuts = ((train, 0, num_train), (validation, num_train, gap), (test, gap + config.gap, len(held)))
+        for ranges, start, stop in cuts:
+            if start < stop:
+                ranges.append(InstantRange(take_id=take_id, start=bounds[start], stop=bounds[stop]))
+    return Splits(train=tuple(train), validation=tuple(validation), test=tuple(test))

@@ -1,0 +1,165 @@
+import struct
+
+import cv2
+import numpy as np
+import pytest
+from moving_square import HEIGHT, WIDTH, figure_mask, picture, write_video
+
+from mas_ray.corpora.take import Calibration, Clip
+from mas_ray.ingest.decode import (
+    estimate_num_frames,
+    probe,
+    provided_masks,
+    read_background,
+    read_frames,
+    sample_frames,
+)
+from mas_ray.ingest.rejects import BadTakeError
+
+
+def calibration(**changes):
+    values = {
+        "width_px": WIDTH,
+        "height_px": HEIGHT,
+        "K": np.array([[90.0, 0.0, 47.5], [0.0, 90.0, 35.5], [0.0, 0.0, 1.0]]),
+        "distortion": np.zeros(4),
+        "R": np.eye(3),
+        "t_mm": np.zeros(3),
+    }
+    return Calibration(**{**values, **changes})
+
+
+@pytest.fixture
+def video(tmp_path):
+    return write_video(tmp_path / "cam.mp4", [picture(i, 1) for i in range(24)])
+
+
+def frame_number(image):
+    """Read back the brightness of the figure."""
+    return round((float(image[image > 75].mean()) - 100) / 5)
+
+
+def test_probe_and_estimate(video):
+    info = probe(Clip(view="cam", video=str(video), calibration=calibration()))
+    assert (info.width_px, info.height_px, info.frames_per_s, info.num_frames) == (WIDTH, HEIGHT, 25, 24)
+    assert estimate_num_frames(Clip(view="cam", video=str(video))) == 24
+    assert estimate_num_frames(Clip(view="cam", video="nowhere.mp4")) == 0
+
+
+def test_frames_keep_their_numbers(video):
+    wanted = [0, 1, 5, 13]
+    found = dict(read_frames(Clip(view="cam", video=str(video)), wanted))
+    assert [frame_number(found[i]) for i in wanted] == wanted
+    assert np.abs(found[5].astype(int) - picture(5, 1)).mean() < 3
+
+
+def test_size_mismatch_names_video_and_both_sizes(video):
+    clip = Clip(view="cam", video=str(video), calibration=calibration(width_px=640))
+    with pytest.raises(
+        BadTakeError, match=r"cam\.mp4: the video is 96x72 px, its calibration is of 640x72 px"
+    ) as error:
+        probe(clip)
+    assert error.value.reason == "mismatched_size"
+    assert "\n" not in str(error.value)
+
+
+def test_not_a_video(tmp_path):
+    (tmp_path / "text.mp4").write_text("not a video")
+    for path in (tmp_path / "text.mp4", tmp_path / "missing.mp4"):
+        clip = Clip(view="cam", video=str(path))
+        with pytest.raises(BadTakeError, match="not a readable video"):
+            probe(clip)
+
+
+def test_damage_leaves_holes_up_to_the_next_key_frame(video, tmp_path):
+    data = bytearray(video.read_bytes())
+    middle = data.index(b"mdat") + (len(data) - data.index(b"mdat")) // 2
+    data[middle : middle + 60] = np.random.default_rng(0).integers(0, 256, 60, np.uint8).tobytes()
+    damaged = tmp_path / "damaged.mp4"
+    damaged.write_bytes(data)
+    found = dict(read_frames(Clip(view="cam", video=str(damaged)), range(24)))
+    holes = [i for i, image in found.items() if image is None]
+    assert 1 <= len(holes) <= 12
+    assert holes == list(range(holes[0], holes[-1] + 1))
+    assert all(frame_number(image) == i for i, image in found.items() if image is not None)
+
+
+def test_truncated_video_gives_what_decodes(video, tmp_path):
+    truncated = tmp_path / "truncated.mp4"
+    data = video.read_bytes()
+    truncated.write_bytes(data[: (data.index(b"mdat") + len(data)) // 2])
+    clip = Clip(view="cam", video=str(truncated))
+    assert probe(clip).num_frames == 24  # as its header says
+    found = dict(read_frames(clip, range(24)))
+    assert found[0] is not None
+    assert found[23] is None
+    assert all(frame_number(image) == i for i, image in found.items() if image is not None)
+
+
+def test_rotation_is_applied(video, tmp_path):
+    data = bytearray(video.read_bytes())
+    matrix = data.index(b"tkhd") + 44
+    data[matrix : matrix + 36] = struct.pack(">9i", 0, 65536, 0, -65536, 0, 0, 0, 0, 1 << 30)  # a quarter clockwise
+    rotated = tmp_path / "rotated.mp4"
+    rotated.write_bytes(data)
+    clip = Clip(view="cam", video=str(rotated))
+    info = probe(clip)
+    assert (info.width_px, info.height_px) == (HEIGHT, WIDTH)
+    ((_, upright),) = read_frames(clip, [2])
+    ((_, plain),) = read_frames(Clip(view="cam", video=str(video)), [2])
+    np.testing.assert_array_equal(upright, cv2.rotate(plain, cv2.ROTATE_90_CLOCKWISE))
+
+
+def test_undistorted_pixels_lie_where_the_pinhole_says(tmp_path):
+    distortion = np.array([-0.3, 0.05, 0.001, -0.002])
+    K = calibration().K
+    point = np.array([[0.35, -0.2, 1.0]])  # in front of the camera
+    distorted = cv2.projectPoints(point, np.zeros(3), np.zeros(3), K, distortion)[0].ravel()
+    pinhole = (K @ point[0])[:2]
+    assert np.linalg.norm(distorted - pinhole) > 1.5
+    yy, xx = np.mgrid[:HEIGHT, :WIDTH]
+    blob = 255 * np.exp(-((xx - distorted[0]) ** 2 + (yy - distorted[1]) ** 2) / 8)
+    image = np.repeat(blob[..., None], 3, axis=2).astype(np.uint8)
+    video = write_video(tmp_path / "cam.mp4", [image, image])
+    masks = write_video(tmp_path / "masks.mp4", [image, image])
+    clip = Clip(view="cam", video=str(video), masks=str(masks), calibration=calibration(distortion=distortion))
+    ((_, undistorted),) = read_frames(clip, [1])
+    weight = undistorted[..., 0].astype(float) * (undistorted[..., 0] > 60)
+    centroid = np.array([(xx * weight).sum(), (yy * weight).sum()]) / weight.sum()
+    assert np.linalg.norm(centroid - pinhole) < 0.15
+    mask = provided_masks(clip, [1])(1)
+    assert mask is not None
+    centre = np.argwhere(mask).mean(axis=0)[::-1]
+    assert np.linalg.norm(centre - pinhole) < 0.5
+
+
+def test_sample_frames_are_spread_and_skip_what_is_missing(video):
+    clip = Clip(view="cam", video=str(video))
+    assert [frame_number(image) for image in sample_frames(clip, 3, frames=range(21))] == [0, 10, 20]
+    assert len(sample_frames(clip, 5, frames=[1, 2, 99])) == 2
+
+
+def test_provided_masks_from_video_and_folder(video, tmp_path):
+    grey = [np.repeat(figure_mask(i, 1)[..., None] * np.uint8(255), 3, axis=2) for i in range(4)]
+    folder = tmp_path / "masks"
+    folder.mkdir()
+    for i in (0, 2):
+        cv2.imwrite(str(folder / f"{i:06d}.png"), grey[i])
+    for source in (write_video(tmp_path / "masks.mp4", grey), folder):
+        mask_of = provided_masks(Clip(view="cam", video=str(video), masks=str(source)), [0, 2, 3, 9])
+        np.testing.assert_array_equal(mask_of(0), figure_mask(0, 1))
+        np.testing.assert_array_equal(mask_of(2), figure_mask(2, 1))
+        assert (mask_of(3) is None) == (source == folder)
+        assert mask_of(9) is None
+
+
+def test_masks_and_background_of_another_size(video, tmp_path):
+    path = tmp_path / "000000.png"
+    cv2.imwrite(str(path), np.zeros((10, 10), np.uint8))
+    with pytest.raises(BadTakeError, match="frame 0 is 10x10 px, the video 96x72 px"):
+        provided_masks(Clip(view="cam", video=str(video), masks=str(tmp_path)), [0])(0)
+    with pytest.raises(BadTakeError, match="provides no masks"):
+        provided_masks(Clip(view="cam", video=str(video)), [0])
+    with pytest.raises(BadTakeError, match="the picture is 10x10 px, the video 96x72 px"):
+        read_background(Clip(view="cam", video=str(video), background=str(path)))
+    assert read_background(Clip(view="cam", video=str(video))) is None

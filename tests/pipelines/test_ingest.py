@@ -1,0 +1,311 @@
+import json
+import shutil
+import signal
+import subprocess
+import sys
+import time
+from contextlib import nullcontext
+from dataclasses import replace
+from pathlib import Path
+from types import SimpleNamespace
+
+import numpy as np
+import psutil
+import pytest
+from moving_square import write_take
+
+from mas_ray.annotations import ReferenceJoints, read_reference, write_reference
+from mas_ray.config import codec
+from mas_ray.config.ingest import CropConfig, FrameSampling, ProvidedMasks, SplitBySubject, SplitByTail
+from mas_ray.config.jobs import IngestJob, Workers
+from mas_ray.ingest import commit
+from mas_ray.ingest.take_work import ingest_take
+from mas_ray.pipelines import ingest as pipeline
+from mas_ray.pipelines.ingest import ingest
+from mas_ray.shards import compact
+from mas_ray.shards.manifest import InstantRange, damaged_shards, read_manifest
+from mas_ray.shards.read import read_dataset, read_split
+
+
+def write_corpus(root, *, num_takes=3, num_frames=8):
+    for i in range(num_takes):
+        write_take(root / f"take{i}", num_frames=num_frames, subject=f"s{i}")
+    joints = ReferenceJoints(
+        instants=np.arange(2), joints_world_mm=np.zeros((2, 18, 3)), valid=np.ones((2, 18), bool), source="a test"
+    )
+    write_reference(root / "take0" / "reference.parquet", joints)
+    (root / "broken.mp4").write_text("not a video")
+    return root
+
+
+@pytest.fixture(scope="module")
+def corpus(tmp_path_factory):
+    return write_corpus(tmp_path_factory.mktemp("pristine") / "corpus")
+
+
+@pytest.fixture
+def job(corpus, tmp_path):
+    root = shutil.copytree(corpus, tmp_path / "corpus")
+    return IngestJob(
+        root=str(root),
+        output=str(tmp_path / "dataset"),
+        annotations=str(tmp_path / "annotations"),
+        masks=ProvidedMasks(),
+        crop=CropConfig(size_px=64),
+    )
+
+
+@pytest.fixture
+def ingested(monkeypatch):
+    """Run the workers' code in this process; gives the takes that needed work."""
+    done = []
+
+    def here(todo, settings, workers, *, num_instants):
+        for item in todo:
+            done.append(item.take.take_id)
+            ingest_take(item, settings, advance=lambda num: None)
+
+    monkeypatch.setattr(pipeline, "ingest_on_ray", here)
+    monkeypatch.setattr(pipeline.session, "connect", nullcontext)
+    monkeypatch.setattr(pipeline.session, "require", lambda workers, what: None)
+    monkeypatch.setattr(compact, "ROWS_PER_SHARD", 10)
+    return done
+
+
+def snapshot(job):
+    """Everything of the dataset that readers see, but the job's own record."""
+    output = Path(job.output)
+    files = [path for path in output.rglob("*") if path.is_file() and "work" not in path.relative_to(output).parts]
+    return {str(path.relative_to(output)): path.read_bytes() for path in files if path.name != "job.json"}
+
+
+def keys(job, split=None):
+    output = Path(job.output)
+    manifest = read_manifest(output / "manifest.json")
+    rows = read_split(output, manifest, split) if split else read_dataset(output, manifest)
+    return [(row["take_id"], row["instant"]) for row in rows]
+
+
+def test_dataset(job, ingested, capfd):
+    manifest = ingest(job)
+    output = Path(job.output)
+    assert read_manifest(output / "manifest.json") == manifest
+    assert damaged_shards(output, manifest) == ()
+    assert [shard.rows for shard in manifest.shards] == [10, 10, 4]
+    assert keys(job) == keys(job, "train") == [(f"take{t}", i) for t in range(3) for i in range(8)]
+    assert [(r.level, r.reason, r.count) for r in manifest.rejects] == [
+        ("take", "unreadable_video", 1),
+        ("view", "no_person", 3),
+    ]
+    rejects = [json.loads(line) for line in (output / "rejects.jsonl").read_text().splitlines()]
+    assert len(rejects) == 4
+    assert codec.loads(IngestJob, (output / "job.json").read_text()) == job
+    assert str(output.parent) not in (output / "manifest.json").read_text()
+    assert not list(output.rglob("part.parquet"))
+    assert not list(output.rglob("*.partial*"))
+    assert [path.name for path in Path(job.annotations).iterdir()] == ["take0.parquet"]
+    assert read_reference(Path(job.annotations) / "take0.parquet").source == "a test"
+    capfd.readouterr()
+
+
+def test_finished_dataset_returns_at_once(job, ingested, monkeypatch, capfd):
+    manifest = ingest(job)
+    before = snapshot(job)
+    ingested.clear()
+    monkeypatch.setattr(pipeline.session, "connect", lambda: pytest.fail("Ray is not needed"))
+    assert ingest(job) == manifest
+    assert ingested == []
+    assert snapshot(job) == before
+    assert "manifest.json is complete, nothing to do" in capfd.readouterr().err
+
+
+@pytest.mark.parametrize("damage", ["delete", "truncate"])
+def test_damaged_shard_redoes_its_takes_alone(job, ingested, damage):
+    ingest(job)
+    before = snapshot(job)
+    ingested.clear()
+    shard = Path(job.output) / "shards" / "part-00002.parquet"
+    if damage == "delete":
+        shard.unlink()
+    else:
+        shard.write_bytes(shard.read_bytes()[:-20])
+    ingest(job)
+    assert ingested == ["take2"]
+    assert snapshot(job) == before
+
+
+def test_lost_manifest_is_rebuilt(job, ingested):
+    ingest(job)
+    before = snapshot(job)
+    (Path(job.output) / "manifest.json").unlink()
+    ingest(job)
+    assert snapshot(job) == before
+
+
+def test_place_and_workers_do_not_show(job, ingested, tmp_path):
+    ingest(job)
+    other = replace(job, output=str(tmp_path / "other" / "place"), workers=Workers(num=2, cpus_each=2.0))
+    ingest(other)
+    assert snapshot(other) == snapshot(job)
+
+
+def test_new_take_does_not_redo_the_others(job, ingested, tmp_path):
+    ingest(job)
+    ingested.clear()
+    write_take(Path(job.root) / "anew", num_frames=5, subject="s9")
+    ingest(job)
+    assert ingested == ["anew"]
+    grown = snapshot(job)
+    fresh = replace(job, output=str(tmp_path / "fresh"))
+    ingest(fresh)
+    assert snapshot(fresh) == grown
+
+
+def test_changed_input_is_done_again(job, ingested, tmp_path):
+    ingest(job)
+    ingested.clear()
+    take = Path(job.root) / "take1"
+    description = json.loads((take / "calibration" / "cameras.json").read_text())
+    description["cameras"]["cam1"]["translation"] = [0.5, 0.0, 3.0]
+    (take / "calibration" / "cameras.json").write_text(json.dumps(description))
+    ingest(job)
+    assert ingested == ["take1"]
+    fresh = replace(job, output=str(tmp_path / "fresh"))
+    ingest(fresh)
+    assert snapshot(fresh) == snapshot(job)
+
+
+def test_other_parameters_make_another_dataset(job, ingested, tmp_path):
+    ingest(job)
+    sparse = replace(job, sampling=FrameSampling(stride=3))
+    ingest(sparse)
+    assert keys(sparse) == [(f"take{t}", i) for t in range(3) for i in (0, 3, 6)]
+    fresh = replace(sparse, output=str(tmp_path / "fresh"))
+    ingest(fresh)
+    assert snapshot(fresh) == snapshot(sparse)
+
+
+def test_other_split_needs_no_work(job, ingested):
+    ingest(job)
+    ingested.clear()
+    manifest = ingest(replace(job, split=SplitByTail(test=2, gap=1, validation=1)))
+    assert ingested == []
+    assert manifest.splits.test[0] == InstantRange(take_id="take0", start=6, stop=8)
+    with pytest.raises(ValueError, match="unknown subject 'nobody'; the dataset has s0, s1, s2"):
+        ingest(replace(job, split=SplitBySubject(validation=(), test=("nobody",))))
+
+
+def test_too_many_rejected_takes(job, ingested):
+    for i in (1, 2):
+        (Path(job.root) / f"take{i}" / "videos" / "cam1.mp4").write_text("not a video")
+    with pytest.raises(
+        ValueError, match=r"3 of 4 takes yield nothing \(at most 50% may\); most often unreadable_video"
+    ):
+        ingest(job)
+    assert not (Path(job.output) / "manifest.json").exists()
+    assert len(ingest(replace(job, max_reject_fraction=0.8)).takes) == 1
+
+
+def test_a_crashing_take_is_set_aside(job, ingested, monkeypatch):
+    real = commit.num_deaths
+    monkeypatch.setattr(commit, "num_deaths", lambda f, c: 3 if f.name == "take1" else real(f, c))
+    manifest = ingest(job)
+    assert [take.take_id for take in manifest.takes] == ["take0", "take2"]
+    assert ("crashed", 1) in [(reject.reason, reject.count) for reject in manifest.rejects]
+
+
+def test_folders_are_checked(job, ingested, tmp_path):
+    with pytest.raises(ValueError, match=r"annotations: .* lie inside one another"):
+        ingest(replace(job, annotations=f"{job.output}/annotations"))
+    with pytest.raises(ValueError, match=r"annotations: .* lie inside one another"):
+        ingest(replace(job, annotations=str(tmp_path)))
+    with pytest.raises(ValueError, match=r"output: .* lies inside the corpus"):
+        ingest(replace(job, output=f"{job.root}/dataset"))
+    with pytest.raises(ValueError, match="no such folder"):
+        ingest(replace(job, root=str(tmp_path / "nowhere")))
+    (tmp_path / "empty").mkdir()
+    with pytest.raises(ValueError, match="no takes"):
+        ingest(replace(job, root=str(tmp_path / "empty")))
+
+
+def test_disk_space_is_checked_first(job, ingested, monkeypatch):
+    monkeypatch.setattr(pipeline.shutil, "disk_usage", lambda path: SimpleNamespace(free=0))
+    with pytest.raises(ValueError, match=r"needs about 0\.0 GiB for 48 views, 0\.0 GiB are free"):
+        ingest(job)
+    assert ingested == []
+
+
+def test_two_ingests_into_one_folder(job, ingested):
+    with pipeline._locked(Path(job.output)), pytest.raises(ValueError, match="another ingest is writing"):
+        ingest(job)
+    ingest(job)
+
+
+def command(job, folder):
+    """The job as a user runs it, without colours."""
+    record = folder / f"{Path(job.output).name}.json"
+    record.write_text(codec.dumps(job))
+    return [sys.executable, "-m", "mas_ray.cli.main", "ingest", "--job", str(record)]
+
+
+def run(job, folder):
+    return subprocess.run(command(job, folder), capture_output=True, text=True, timeout=200, check=False)
+
+
+def wait_for(found, process):
+    deadline = time.monotonic() + 120
+    while not (result := found()):
+        assert process.poll() is None, "it ended before it could be killed"
+        assert time.monotonic() < deadline
+        time.sleep(0.005)
+    return result
+
+
+@pytest.mark.ray
+@pytest.mark.slow
+def test_on_ray_killed_and_repaired(tmp_path):
+    """The whole pipeline in processes of its own: quiet, repeatable, killable."""
+    root = write_corpus(tmp_path / "corpus", num_frames=60)
+    job = IngestJob(
+        root=str(root),
+        output=str(tmp_path / "calm"),
+        masks=ProvidedMasks(),
+        crop=CropConfig(size_px=64),
+        workers=Workers(num=2),
+    )
+    done = run(job, tmp_path)
+    assert done.returncode == 0, done.stderr
+    assert all(line.startswith("ingest: ") for line in done.stderr.splitlines()), done.stderr
+    before = snapshot(job)
+    assert len(keys(job)) == 180
+
+    (tmp_path / "calm" / "shards" / "part-00000.parquet").unlink()
+    assert run(job, tmp_path).returncode == 0
+    assert snapshot(job) == before
+
+    stormy = replace(job, output=str(tmp_path / "stormy"), workers=Workers(num=1))
+    with subprocess.Popen(command(stormy, tmp_path), stderr=subprocess.DEVNULL, stdout=subprocess.DEVNULL) as process:
+        wait_for(lambda: list(tmp_path.glob("stormy/work/*/take0/attempts")), process)
+        children = psutil.Process(process.pid).children(recursive=True)
+        (worker,) = [child for child in children if "MapWorker" in "".join(child.cmdline())]
+        worker.send_signal(signal.SIGKILL)  # the pool replaces it
+        wait_for(lambda: list(tmp_path.glob("stormy/work/*/take1/attempts")), process)
+        process.send_signal(signal.SIGKILL)
+    assert not (tmp_path / "stormy" / "manifest.json").exists()
+    assert run(stormy, tmp_path).returncode == 0
+    assert snapshot(stormy) == before
+
+
+@pytest.mark.ray
+@pytest.mark.slow
+def test_interrupt_ends_cleanly_and_counts_no_attempt(tmp_path):
+    root = write_corpus(tmp_path / "corpus", num_frames=60)
+    job = IngestJob(root=str(root), output=str(tmp_path / "out"), masks=ProvidedMasks(), crop=CropConfig(size_px=64))
+    with subprocess.Popen(command(job, tmp_path), stderr=subprocess.PIPE, stdout=subprocess.PIPE, text=True) as process:
+        wait_for(lambda: list(tmp_path.glob("out/work/*/take0/attempts")), process)
+        process.send_signal(signal.SIGINT)
+        out, err = process.communicate(timeout=60)
+    assert process.returncode == 130, err
+    assert "Traceback" not in out + err
+    assert not list(tmp_path.glob("out/work/*/*/attempts"))
+    assert not (tmp_path / "out" / "manifest.json").exists()

@@ -1,0 +1,353 @@
+"""evaluate, predict and report on a small dataset, with an estimator that is told the truth."""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+from collections.abc import Iterator
+from pathlib import Path
+
+import av
+import cv2
+import numpy as np
+import pyarrow.parquet as pq
+import pytest
+import torch
+
+from mas_ray.annotations import read_reference
+from mas_ray.config import codec
+from mas_ray.config.cascade import cpu_cascade
+from mas_ray.config.ingest import CropConfig, FrameSampling, MaskQualityConfig, NoSplit, ProvidedMasks
+from mas_ray.config.jobs import EvaluateJob, PredictJob, ReportJob, TrainJob
+from mas_ray.corpora.folder import takes
+from mas_ray.corpora.synthetic.config import SyntheticConfig
+from mas_ray.corpora.synthetic.recording import write_corpus
+from mas_ray.evaluation.protocol import read_evaluation
+from mas_ray.geometry.camera import Camera
+from mas_ray.geometry.pixel_grid import ndc_from_pixel
+from mas_ray.inference import PoseEstimator, PosePrediction
+from mas_ray.ingest.decode import provided_masks, read_frames
+from mas_ray.pipelines import evaluate as evaluate_pipeline
+from mas_ray.pipelines import predict as predict_pipeline
+from mas_ray.pipelines import report as report_pipeline
+from mas_ray.reporting.poses import POSES, read_rows
+from mas_ray.shards.images import encode_distances, encode_image, encode_mask
+from mas_ray.shards.manifest import (
+    FORMAT,
+    IngestParameters,
+    InstantRange,
+    Manifest,
+    RejectCount,
+    ShardEntry,
+    Splits,
+    TakeEntry,
+    file_sha256,
+    read_manifest,
+    write_manifest,
+)
+from mas_ray.shards.read import read_rows as read_frame_sets
+from mas_ray.shards.read import read_split
+from mas_ray.shards.write import write_rows
+from mas_ray.skeleton import H36M_18
+
+CROP_PX = 64
+NUM_INSTANTS = 12
+CORPUS = SyntheticConfig(
+    num_subjects=1,
+    takes_per_subject=1,
+    instants_per_take=NUM_INSTANTS,
+    num_cameras=3,
+    width_px=128,
+    height_px=128,
+    write_masks=True,
+)
+
+
+@pytest.fixture(scope="module")
+def workplace(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """``corpus/``, ``dataset/``, ``annotations/`` and ``runs/dance/`` as the other verbs leave them."""
+    root = tmp_path_factory.mktemp("workplace")
+    write_corpus(root / "corpus", CORPUS)
+    (take,) = takes(root / "corpus")
+    instants = range(NUM_INSTANTS)
+    crop = np.array([[0.5, 0.0, 0.25], [0.0, 0.5, 0.25]])
+    views: list[list[dict[str, object]]] = [[] for _ in instants]
+    for clip in take.clips:
+        mask_of = provided_masks(clip, instants)
+        calibration = clip.calibration
+        assert calibration is not None
+        for instant, image in read_frames(clip, instants):
+            mask = mask_of(instant)
+            assert image is not None
+            assert mask is not None
+            small = cv2.warpAffine(mask.astype(np.uint8), crop, (CROP_PX, CROP_PX)) > 0
+            views[instant].append(
+                {
+                    "name": clip.view,
+                    "image": encode_image(cv2.warpAffine(image, crop, (CROP_PX, CROP_PX)).astype(np.uint8)),
+                    "mask": encode_mask(small),
+                    "geodesic_distance": encode_distances(np.zeros((2, 128, 128), np.float32)),
+                    "mask_source": "provided",
+                    "mask_score": 1.0,
+                    "crop_from_image": crop.ravel().tolist(),
+                    "calibrated": True,
+                    "K": calibration.K.ravel().tolist(),
+                    "R": calibration.R.ravel().tolist(),
+                    "t_mm": calibration.t_mm.tolist(),
+                }
+            )
+    rows = [{"take_id": take.take_id, "instant": n, "timestamp_s": n / 10, "views": views[n]} for n in instants]
+    shard = root / "dataset" / "shards" / "000.parquet"
+    write_rows(shard, rows)
+    write_manifest(
+        root / "dataset" / "manifest.json",
+        Manifest(
+            format=FORMAT,
+            schema_version=1,
+            code_version="0",
+            corpus="<studio>",
+            parameters=IngestParameters(
+                masks=ProvidedMasks(),
+                mask_quality=MaskQualityConfig(),
+                crop=CropConfig(size_px=CROP_PX),
+                sampling=FrameSampling(),
+            ),
+            split_config=NoSplit(),
+            takes=(
+                TakeEntry(
+                    take_id=take.take_id,
+                    subject=take.subject,
+                    action=take.action,
+                    views=tuple(clip.view for clip in take.clips),
+                    num_instants=NUM_INSTANTS,
+                ),
+            ),
+            shards=(
+                ShardEntry(
+                    path="shards/000.parquet", rows=NUM_INSTANTS, sha256=file_sha256(shard), takes=(take.take_id,)
+                ),
+            ),
+            splits=Splits(
+                train=(InstantRange(take_id=take.take_id, start=0, stop=6),),
+                validation=(),
+                test=(InstantRange(take_id=take.take_id, start=8, stop=12),),
+            ),
+            rejects=(RejectCount(reason="no_person", level="view", count=3),),
+        ),
+    )
+    assert take.reference is not None
+    annotations = root / "annotations"
+    annotations.mkdir()
+    (annotations / f"{take.take_id}.parquet").write_bytes(Path(take.reference).read_bytes())
+    _write_run(root / "runs" / "dance", root / "dataset" / "manifest.json")
+    return root
+
+
+def _write_run(run: Path, manifest: Path) -> None:
+    cascade = cpu_cascade()
+    stages = []
+    for index, stage in enumerate(cascade.stages):
+        folder = run / "stages" / f"{index}-{stage.name}"
+        folder.mkdir(parents=True)
+        records = [
+            {"stage": stage.name, "epoch": e, "step": 50 * (e + 1), "loss/total": 9.0 / (e + 1), "loss/symmetry": 0.1,
+             "validation/reconstruction": 1.0 / (e + 1), "learning_rate": 2e-3, "images_per_s": 80.0}
+            for e in range(stage.num_epochs)
+        ]  # fmt: skip
+        (folder / "metrics.jsonl").write_text("".join(json.dumps(record) + "\n" for record in records))
+        stages.append({"stage": stage.name, "checkpoint": f"{folder.name}/best", "validation_reconstruction": 0.1})
+    (run / "cascade.json").write_text(json.dumps({"checkpoint": stages[-1]["checkpoint"], "stages": stages}))
+    job = TrainJob(manifest=str(manifest), storage=str(run.parent), name="dance", cascade=cascade)
+    (run / "job.json").write_text(codec.dumps(job))
+
+
+class TruthfulEstimator(PoseEstimator):
+    """Predicts the reference, ``offset_px`` to the right in every view and 10 mm higher in the world."""
+
+    skeleton = H36M_18
+    cascade = cpu_cascade()
+    offset_px = 2.0
+
+    def __init__(self) -> None:
+        pass
+
+    @classmethod
+    def load(cls, checkpoint: Path) -> TruthfulEstimator:
+        return cls()
+
+    def predict_dataset(self, manifest: Path, split: str | None = None) -> Iterator[PosePrediction]:
+        content = read_manifest(manifest)
+        (take,) = content.takes
+        reference = read_reference(manifest.parent.parent / "annotations" / f"{take.take_id}.parquet")
+        rows = list(read_frame_sets(manifest.parent / content.shards[0].path))
+        ranges = content.splits.ranges(split) if split else ()  # pyright: ignore[reportArgumentType]
+        if split:
+            rows = [row for row in rows if any(r.start <= row["instant"] < r.stop for r in ranges)]
+        for start in range(0, len(rows), 3):
+            yield self._predict(rows[start : start + 3], reference.joints_world_mm, take.views)
+
+    def _predict(self, rows: list[dict], joints: np.ndarray, views: tuple[str, ...]) -> PosePrediction:
+        world = torch.from_numpy(joints[[row["instant"] for row in rows]]).float()
+        in_views = world.unsqueeze(1).expand(-1, len(views), -1, -1)
+
+        def stacked(key: str, *shape: int) -> torch.Tensor:
+            return torch.tensor([[v[key] for v in row["views"]] for row in rows]).reshape(len(rows), -1, *shape).float()
+
+        camera = Camera(K=stacked("K", 3, 3), R=stacked("R", 3, 3), t_mm=stacked("t_mm", 3))
+        depth = camera.camera_from_world(in_views)[..., 2]
+        keypoints = camera.project(in_views) + torch.tensor([self.offset_px, 0.0])
+        affine = stacked("crop_from_image", 2, 3)
+        crop_px = keypoints @ affine[..., :2].transpose(-1, -2) + affine[..., 2].unsqueeze(-2)
+        return PosePrediction(
+            take_id=tuple(row["take_id"] for row in rows),
+            instant=tuple(row["instant"] for row in rows),
+            timestamp_s=tuple(row["timestamp_s"] for row in rows),
+            views=views,
+            keypoints_px=keypoints,
+            keypoints_crop_ndc=ndc_from_pixel(crop_px, CROP_PX),
+            depth_mm=depth - depth[..., :1],
+            confidence=torch.ones(keypoints.shape[:-1]),
+            valid=torch.ones(keypoints.shape[:2], dtype=torch.bool),
+            joints_world_mm=world + torch.tensor([0.0, 0.0, 10.0]),
+        )
+
+    def render(self, keypoints_crop_ndc: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
+        return torch.zeros(64, 64), torch.ones(64, 64)
+
+
+@pytest.fixture(autouse=True)
+def _truthful(monkeypatch: pytest.MonkeyPatch) -> None:
+    for pipeline in (evaluate_pipeline, predict_pipeline, report_pipeline):
+        monkeypatch.setattr(pipeline, "PoseEstimator", TruthfulEstimator)
+
+
+def _evaluate_job(root: Path) -> EvaluateJob:
+    return EvaluateJob(
+        checkpoint="checkpoint",
+        manifest=str(root / "dataset" / "manifest.json"),
+        annotations=str(root / "annotations"),
+        output=str(root / "evaluation"),
+    )
+
+
+def _predict_job(root: Path) -> PredictJob:
+    return PredictJob(
+        checkpoint="checkpoint",
+        manifest=str(root / "dataset" / "manifest.json"),
+        output=str(root / "predictions"),
+        corpus_root=str(root / "corpus"),
+    )
+
+
+def test_evaluate_measures_the_error_that_was_put_in(workplace):
+    evaluation = evaluate_pipeline.evaluate(_evaluate_job(workplace))
+    raw = evaluation.under("raw")
+    assert raw.keypoints is not None
+    assert raw.keypoints.px == pytest.approx(2.0, abs=1e-3)
+    assert raw.keypoints.percent_of_crop == pytest.approx(100 * 1.0 / CROP_PX, abs=1e-3)
+    assert raw.keypoints.num_views == 4 * 3
+    assert raw.triangulated is not None
+    assert raw.triangulated.mpjpe_mm == pytest.approx(0, abs=1e-2)
+    assert evaluation.ambiguity_ratio == 0
+    assert evaluation.source.reference == "exact (synthetic)"
+    assert evaluation.source.num_frame_sets == 4
+    assert evaluation.source.takes_also_trained_on == evaluation.source.takes
+    assert read_evaluation(workplace / "evaluation" / "evaluation.json") == evaluation
+    compared = pq.read_table(workplace / "evaluation" / "compared.parquet").to_pylist()
+    assert [row["instant"] for row in compared] == [8, 9, 10, 11]
+    apart = np.array(compared[0]["predicted_mm"]) - np.array(compared[0]["reference_mm"])
+    assert np.allclose(apart, (0, 0, 10), atol=1e-2)
+
+
+def test_evaluate_counts_instants_without_a_reference(workplace, tmp_path):
+    (source,) = (workplace / "annotations").iterdir()
+    table = pq.read_table(source)
+    pq.write_table(table.slice(0, 10), tmp_path / source.name)
+    job = dataclasses.replace(_evaluate_job(workplace), annotations=str(tmp_path), output=str(tmp_path / "out"))
+    found = evaluate_pipeline.evaluate(job).source
+    assert (found.num_frame_sets, found.num_without_reference) == (2, 2)
+    pq.write_table(table.slice(0, 3), tmp_path / source.name)
+    with pytest.raises(ValueError, match="the reference has none of the 4 instants of the split"):
+        evaluate_pipeline.evaluate(job)
+
+
+def test_evaluate_names_what_is_missing(workplace, tmp_path):
+    job = _evaluate_job(workplace)
+    with pytest.raises(ValueError, match=r"manifest.json: the validation split is empty"):
+        evaluate_pipeline.evaluate(dataclasses.replace(job, split="validation"))
+    with pytest.raises(ValueError, match=r"\.parquet: no reference joints for take"):
+        evaluate_pipeline.evaluate(dataclasses.replace(job, annotations=str(tmp_path)))
+
+
+def test_evaluate_needs_a_calibrated_view(workplace, monkeypatch):
+    def uncalibrated(*args: object) -> Iterator[dict]:
+        for row in read_split(*args):  # pyright: ignore[reportArgumentType]
+            yield row | {"views": [view | {"calibrated": False} for view in row["views"]]}
+
+    monkeypatch.setattr(evaluate_pipeline, "read_split", uncalibrated)
+    with pytest.raises(ValueError, match=r"manifest\.json: no view of the test split is calibrated"):
+        evaluate_pipeline.evaluate(_evaluate_job(workplace))
+
+
+def test_predict_writes_the_poses_and_a_video_per_camera(workplace):
+    predictions = predict_pipeline.predict(_predict_job(workplace))
+    rows = read_rows(Path(predictions.poses), schema=POSES, skeleton=H36M_18)
+    assert [row["instant"] for row in rows] == list(range(NUM_INSTANTS))
+    assert rows[3]["timestamp_s"] == pytest.approx(0.3)
+    assert np.array(rows[0]["views"][0]["keypoints_px"]).shape == (18, 2)
+    assert len(predictions.overlays) == 3
+    assert [view["name"] for view in rows[0]["views"]] == ["cam01", "cam02", "cam03"]
+    with av.open(predictions.overlays[0]) as container:
+        stream = container.streams.video[0]
+        assert (stream.codec_context.name, stream.pix_fmt) == ("h264", "yuv420p")
+        assert stream.average_rate == 10
+        assert sum(1 for _ in container.decode(stream)) == NUM_INSTANTS
+    assert not list((workplace / "predictions").rglob("*.partial*"))
+
+
+def test_predict_without_a_corpus_draws_nothing(workplace, tmp_path):
+    job = dataclasses.replace(_predict_job(workplace), corpus_root=None, output=str(tmp_path))
+    assert predict_pipeline.predict(job).overlays == ()
+    assert [path.name for path in tmp_path.iterdir()] == ["poses.parquet"]
+
+
+def test_predict_names_a_take_that_the_corpus_lacks(workplace, tmp_path):
+    (tmp_path / "corpus" / "other").mkdir(parents=True)
+    (tmp_path / "corpus" / "other" / "videos").symlink_to(next((workplace / "corpus").glob("*/videos")))
+    job = dataclasses.replace(_predict_job(workplace), corpus_root=str(tmp_path / "corpus"), output=str(tmp_path))
+    with pytest.raises(ValueError, match="corpus: has no take"):
+        predict_pipeline.predict(job)
+
+
+def test_report_gathers_run_evaluation_and_predictions(workplace):
+    evaluate_pipeline.evaluate(_evaluate_job(workplace))
+    predict_pipeline.predict(_predict_job(workplace))
+    output = report_pipeline.report(
+        ReportJob(
+            run=str(workplace / "runs" / "dance"),
+            manifest=str(workplace / "dataset" / "manifest.json"),
+            output=str(workplace / "site" / "report.html"),
+            evaluation=str(workplace / "evaluation"),
+            predictions=str(workplace / "predictions"),
+        )
+    )
+    page = output.read_text()
+    assert "&lt;studio&gt;" in page
+    assert "<studio>" not in page
+    assert "come from the same clip" in page
+    assert 'src="../predictions/overlays/' in page
+    assert page.count("<img") == 3 * 3 * 5
+    assert all(stage.name.replace("_", " ") in page or stage.name in page for stage in cpu_cascade().stages)
+
+
+def test_report_of_an_unfinished_run_is_one_line(workplace, tmp_path):
+    job = TrainJob(manifest="m", storage=str(tmp_path))
+    (tmp_path / "job.json").write_text(codec.dumps(job))
+    with pytest.raises(ValueError, match=r"cascade\.json: no finished cascade"):
+        report_pipeline.report(
+            ReportJob(
+                run=str(tmp_path),
+                manifest=str(workplace / "dataset" / "manifest.json"),
+                output=str(tmp_path / "r.html"),
+            )
+        )

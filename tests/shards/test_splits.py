@@ -1,0 +1,56 @@
+import pytest
+
+from mas_ray.config.ingest import NoSplit, SplitBySubject, SplitByTail
+from mas_ray.shards.manifest import InstantRange
+from mas_ray.shards.splits import plan_splits
+
+SUBJECTS = {"a1": "anna", "a2": "anna", "b": "bert", "c": "cora"}
+INSTANTS = {take_id: tuple(range(0, 20, 2)) for take_id in SUBJECTS}
+
+
+def names(ranges):
+    return [item.take_id for item in ranges]
+
+
+def test_no_split_trains_on_everything():
+    splits = plan_splits(NoSplit(), INSTANTS, SUBJECTS)
+    assert splits.train == tuple(InstantRange(take_id=t, start=0, stop=19) for t in SUBJECTS)
+    assert splits.validation == splits.test == ()
+
+
+def test_subjects_are_held_out_whole():
+    splits = plan_splits(SplitBySubject(validation=("bert",), test=("anna",)), INSTANTS, SUBJECTS)
+    assert (names(splits.train), names(splits.validation), names(splits.test)) == (["c"], ["b"], ["a1", "a2"])
+
+
+@pytest.mark.parametrize(
+    ("config", "message"),
+    [
+        (SplitBySubject(validation=(), test=("dora",)), "unknown subject 'dora'; the dataset has anna, bert, cora"),
+        (SplitBySubject(validation=("bert",), test=("bert",)), "'bert' is both in validation and in test"),
+        (SplitBySubject(validation=("anna",), test=("bert", "cora")), "no subject is left to train"),
+        (SplitByTail(test=5, gap=3, validation=2), "take 'a1' has 10 instants; validation 2, gap 3 and test 5 leave"),
+        (SplitByTail(test=-1), "must not be negative"),
+    ],
+)
+def test_errors(config, message):
+    with pytest.raises(ValueError, match=message) as error:
+        plan_splits(config, INSTANTS, SUBJECTS)
+    assert "\n" not in str(error.value)
+
+
+def test_tail_counts_instants_that_are_there():
+    """Instants 6 and 8 were rejected; the test split is the last three that remain, whatever their numbers."""
+    held = (0, 2, 4, 10, 12, 14, 16, 18)
+    splits = plan_splits(SplitByTail(test=3, gap=1, validation=2), {"a": held}, {"a": "anna"})
+    chosen = {
+        name: [i for item in splits.ranges(name) for i in held if item.start <= i < item.stop]
+        for name in ("train", "validation", "test")
+    }
+    assert chosen == {"train": [0, 2], "validation": [4, 10], "test": [14, 16, 18]}
+
+
+def test_tail_parts_of_length_zero_have_no_range():
+    splits = plan_splits(SplitByTail(test=0, gap=0, validation=0), {"a": (3, 4)}, {"a": "anna"})
+    assert splits.train == (InstantRange(take_id="a", start=3, stop=5),)
+    assert splits.validation == splits.test == ()
