@@ -1,0 +1,71 @@
+"""From a mask config to the masker of one view."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import assert_never
+
+import numpy as np
+from jaxtyping import Bool, UInt8
+
+from mas_ray.config.ingest import BackgroundMasks, MaskConfig, ProvidedMasks, SamMasks, SelfieMasks
+from mas_ray.ingest.masks.background import BackgroundMasker
+from mas_ray.ingest.masks.method import ViewMasker
+from mas_ray.ingest.masks.provided import ProvidedMasker
+from mas_ray.ingest.masks.selfie import SelfieMasker, SelfieNetwork
+from mas_ray.ingest.rejects import BadTakeError
+
+Image = UInt8[np.ndarray, "height width 3"]
+Mask = Bool[np.ndarray, "height width"]
+_NUM_SELFIE_FRAMES = 25
+
+
+def create_view_masker(
+    config: MaskConfig,
+    *,
+    selfie_model: Path | None,
+    sample_frames: Callable[[int], list[Image]],
+    background: Image | None,
+    provided: Callable[[int], Mask | None] | None,
+) -> ViewMasker:
+    """A masker for the frames of one view.
+
+    Args:
+        config: The method.
+        selfie_model: The selfie segmentation network, where the method needs it.
+        sample_frames: Gives that many undistorted frames spread over the clip, in order.
+        background: Undistorted picture of the empty scene, if the take has one.
+        provided: The provided mask of a frame, undistorted, if the take has masks.
+
+    Raises:
+        BadTakeError: The take lacks what the method needs.
+    """
+    match config:
+        case SelfieMasks():
+            if selfie_model is None:
+                raise ValueError("selfie_model: SelfieMasks needs the network's file")
+            network = SelfieNetwork(selfie_model)
+            return SelfieMasker(network, sample_frames(_NUM_SELFIE_FRAMES), refine=config.refine_with_graph_cut)
+        case BackgroundMasks():
+            if config.plate == "given" and background is None:
+                raise BadTakeError("no_background", "plate is 'given', and the take has no backgrounds/<camera>.png")
+            plate = background if config.plate == "given" else None
+            return BackgroundMasker(sample_frames(config.num_plate_frames), plate, refine=config.refine_with_graph_cut)
+        case ProvidedMasks():
+            if provided is None:
+                raise BadTakeError("no_masks", "the take has no masks/<camera>")
+            return ProvidedMasker(provided)
+        case SamMasks():
+            from mas_ray.ingest.masks.sam import SamMasker, load_model  # torch loads only for SAM
+
+            seed = create_view_masker(
+                config.seed,
+                selfie_model=selfie_model,
+                sample_frames=sample_frames,
+                background=background,
+                provided=provided,
+            )
+            return SamMasker(load_model(config), seed, config)
+        case _:
+            assert_never(config)
