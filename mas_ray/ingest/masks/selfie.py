@@ -88,7 +88,7 @@ class SelfieMasker:
         self._box, self._mask = place, None if found is None else found.mask
         return found
 
-    def _coarse_person(self, image: Image, shape: tuple[int, int]) -> Mask:
+    def _coarse_person(self, image: Image, shape: tuple[int, int]) -> Bool[np.ndarray, "rows columns"]:
         """The person of a frame and a margin, on the plate's grid."""
         found = self(image, 0)
         if found is None:
@@ -162,5 +162,5 @@ def _followed(old: Box, new: Box) -> Box:
     return new[0] - grow, new[1] - grow, new[2] + grow, new[3] + grow
 
 
-def _resized(image: Image, scale: float) -> Image:
+def _resized(image: Image, scale: float) -> UInt8[np.ndarray, "rows columns 3"]:
     return cv2.resize(image, None, fx=scale, fy=scale, interpolation=cv2.INTER_AREA).astype(np.uint8, copy=False)
