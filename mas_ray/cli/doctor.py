@@ -15,8 +15,6 @@ from rich.text import Text
 
 from mas_ray.pipelines.doctor import Check, examine, is_ready
 
-HELP = "say what is installed, cached and missing"
-
 _STYLE = {"ok": "green", "fetchable": "yellow", "missing": "bold red"}
 
 

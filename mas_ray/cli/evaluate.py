@@ -9,12 +9,10 @@ import tyro
 
 from mas_ray.config.jobs import EvaluateJob
 
-HELP = "Compare a checkpoint's predictions with reference joints. The only verb that reads annotations."
-
 
 def run(argv: Sequence[str]) -> int:
     """Evaluate, and say the main figures under every handling of left and right."""
-    job = tyro.cli(EvaluateJob, args=argv, prog="mas-ray evaluate", description=HELP)
+    job = tyro.cli(EvaluateJob, args=argv, prog="mas-ray evaluate", description=EvaluateJob.__doc__)
     from mas_ray.pipelines.evaluate import evaluate  # torch loads only now
 
     evaluation = evaluate(job)

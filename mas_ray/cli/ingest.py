@@ -13,8 +13,6 @@ from mas_ray.config import codec
 from mas_ray.config.ingest import BackgroundMasks, FrameSampling, MaskConfig, ProvidedMasks, SelfieMasks
 from mas_ray.config.jobs import IngestJob, Workers
 
-HELP = "turn a corpus of video into a dataset of masks and geodesic distances"
-
 
 @dataclass(frozen=True, kw_only=True)
 class Flags:

@@ -8,12 +8,10 @@ import tyro
 
 from mas_ray.config.jobs import PredictJob
 
-HELP = "Predict joints for every frame set of a dataset and draw them over the source videos."
-
 
 def run(argv: Sequence[str]) -> int:
     """Predict, and say what was written."""
-    job = tyro.cli(PredictJob, args=argv, prog="mas-ray predict", description=HELP)
+    job = tyro.cli(PredictJob, args=argv, prog="mas-ray predict", description=PredictJob.__doc__)
     from mas_ray.pipelines.predict import predict  # torch loads only now
 
     predictions = predict(job)

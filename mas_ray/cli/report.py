@@ -8,12 +8,10 @@ import tyro
 
 from mas_ray.config.jobs import ReportJob
 
-HELP = "Put a run, its evaluation and its predictions into one self-contained HTML file."
-
 
 def run(argv: Sequence[str]) -> int:
     """Write the report, and say where it is."""
-    job = tyro.cli(ReportJob, args=argv, prog="mas-ray report", description=HELP)
+    job = tyro.cli(ReportJob, args=argv, prog="mas-ray report", description=ReportJob.__doc__)
     from mas_ray.pipelines.report import report  # torch loads only now
 
     print(f"wrote {report(job)}")

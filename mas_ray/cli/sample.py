@@ -11,8 +11,6 @@ import tyro
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
-HELP = "write a sample corpus: real four-camera video, or synthetic people"
-
 
 @dataclass(frozen=True, kw_only=True)
 class Flags:

@@ -19,7 +19,8 @@ class BackgroundMasks:
     """Static cameras: difference to a background plate and a Gaussian mixture, refined by graph cut."""
 
     plate: Literal["median", "given"] = "median"
-    """``median`` of frames sampled over the clip, or ``given``: ``backgrounds/<camera>.png`` in the take."""
+    """``median`` of frames sampled over the clip, for people who leave every place within half of it (whoever
+    stays is in the plate); or ``given``: ``backgrounds/<camera>.png`` in the take."""
     num_plate_frames: int = 25
     refine_with_graph_cut: bool = True
 

@@ -123,7 +123,7 @@ def _plan(job: DemoJob) -> _Plan:
             return _Plan(masks=SelfieMasks(), split=SplitByTail(test=25, gap=10, validation=8), cascade=cpu_cascade())
         case "synthetic":
             return _Plan(
-                masks=BackgroundMasks(),
+                masks=BackgroundMasks(plate="given"),
                 split=SplitBySubject(validation=("s04",), test=("s05",)),
                 cascade=cpu_cascade(),
             )

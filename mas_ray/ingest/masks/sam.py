@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import functools
+import pickle
 import threading
 from dataclasses import dataclass
 from pathlib import Path
@@ -21,6 +22,8 @@ from mas_ray.shards.manifest import file_sha256
 
 _BOX_MARGIN = 0.05
 _NEGATIVE_DISTANCE = 0.15  # of the box's longer side: how far outside the mask a negative point must lie
+
+_loading = threading.Lock()
 
 Image = UInt8[np.ndarray, "height width 3"]
 Mask = Bool[np.ndarray, "height width"]
@@ -77,7 +80,10 @@ class SamMasker:
         self._config = config
 
     def __call__(self, image_rgb: Image, frame: int) -> PersonMask | None:
-        """The candidate that the model believes in and that agrees with the seed; None where the seed finds nobody."""
+        """The candidate that the model believes in and that agrees with the seed.
+
+        None where the seed finds nobody, or no candidate overlaps it.
+        """
         seed = self._seed(image_rgb, frame)
         if seed is None:
             return None
@@ -89,7 +95,7 @@ class SamMasker:
         masks, scores = self._model(image_rgb, prompts)
         overlaps = [_intersection_over_union(mask, seed.mask) for mask in masks]
         best = int(np.argmax(scores * overlaps))
-        mask = one_person(masks[best], seed.mask)
+        mask = one_person(masks[best], seed.mask) if overlaps[best] > 0 else None
         return None if mask is None else PersonMask(mask=mask, score=float(np.clip(scores[best], 0.0, 1.0)))
 
 
@@ -115,26 +121,33 @@ def prompts_from_mask(mask: Mask, *, num_positive: int, num_negative: int) -> Pr
     )
 
 
-@functools.lru_cache(maxsize=1)
 def load_model(config: SamMasks) -> SamModel:
     """Load a checkpoint of the expected hash, once per process; tensors only, so that a file cannot bring code.
 
     Raises:
         ValueError: The file is missing, has another hash, or does not hold the weights of ``config.model``.
     """
-    path = Path(config.checkpoint)
+    with _loading:  # the views of a take ask for it at the same time
+        return _load_model(config.checkpoint, config.sha256, config.model)
+
+
+@functools.lru_cache(maxsize=1)
+def _load_model(checkpoint: str, sha256: str, model: str) -> SamModel:
+    path = Path(checkpoint)
     if not path.is_file():
         raise ValueError(f"masks.checkpoint: {path} does not exist")
     found = file_sha256(path)
-    if found != config.sha256:
-        raise ValueError(f"masks.sha256: {path} has {found}, expected {config.sha256}")
-    model = sam_model_registry[config.model]()
+    if found != sha256:
+        raise ValueError(f"masks.sha256: {path} has {found}, expected {sha256}")
+    network = sam_model_registry[model]()
     try:
-        model.load_state_dict(torch.load(path, map_location="cpu", weights_only=True))
-    except RuntimeError as error:
-        raise ValueError(f"masks.model: {path} does not hold the weights of {config.model}: {error}") from None
+        network.load_state_dict(torch.load(path, map_location="cpu", weights_only=True))
+    except (RuntimeError, pickle.UnpicklingError) as error:
+        raise ValueError(
+            f"masks.model: {path} does not hold the weights of {model}: {str(error).splitlines()[0]}"
+        ) from None
     device = "cuda" if torch.cuda.is_available() else "cpu"
-    return SamModel(SamPredictor(model.to(device).eval()))
+    return SamModel(SamPredictor(network.to(device).eval()))
 
 
 def _spread_points(depth: np.ndarray, num: int, *, apart: float) -> Float[np.ndarray, "points 2"]:

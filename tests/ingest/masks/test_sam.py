@@ -72,6 +72,11 @@ def test_the_candidate_is_chosen_by_score_and_agreement_with_the_seed():
     assert len(model.prompts) == 1
 
 
+def test_a_candidate_elsewhere_is_nobody():
+    model = Candidates([figure_mask(x=30)], [0.9])
+    assert SamMasker(model, _seed(figure_mask(x=150)), CONFIG)(room(), 0) is None
+
+
 def test_no_seed_no_question():
     model = Candidates([figure_mask()], [1.0])
     assert SamMasker(model, _seed(None), CONFIG)(room(), 0) is None
@@ -108,8 +113,13 @@ def test_a_checkpoint_is_loaded_by_path_and_hash(tmp_path, monkeypatch):
 
 def test_weights_of_another_size_are_refused(tmp_path, monkeypatch):
     path = tmp_path / "other.pth"
-    torch.save({"image_encoder.pos_embed": torch.zeros(1)}, path)
-    digest = hashlib.sha256(path.read_bytes()).hexdigest()
     monkeypatch.setitem(sam_model_registry, "vit_b", _tiny_sam)
-    with pytest.raises(ValueError, match=r"masks\.model: .*other\.pth does not hold the weights of vit_b"):
-        load_model(SamMasks(checkpoint=str(path), sha256=digest, model="vit_b"))
+    torch.save({"image_encoder.pos_embed": torch.zeros(1)}, path)
+    for content in (path.read_bytes(), b"no tensors at all"):
+        path.write_bytes(content)
+        digest = hashlib.sha256(content).hexdigest()
+        with pytest.raises(
+            ValueError, match=r"masks\.model: .*other\.pth does not hold the weights of vit_b"
+        ) as caught:
+            load_model(SamMasks(checkpoint=str(path), sha256=digest, model="vit_b"))
+        assert "\n" not in str(caught.value)
