@@ -67,9 +67,11 @@ def _bar(console: Console, title: str, total: int, unit: str) -> Generator[Advan
 @contextmanager
 def _lines(console: Console, title: str, total: int, unit: str) -> Generator[Advance, None, None]:
     start_s = last_s = time.monotonic()
-    done, latest = 0, ""
+    done, shown, latest = 0, -1, ""
 
     def line() -> None:
+        nonlocal shown
+        shown = done
         elapsed_s = time.monotonic() - start_s
         of_total = f"{done} of {total} {unit}" if total else f"{done} {unit}"
         left = f", {elapsed_s / done * (total - done):.0f} s left" if 0 < done < total else ""
@@ -85,7 +87,8 @@ def _lines(console: Console, title: str, total: int, unit: str) -> Generator[Adv
             line()
 
     yield advance
-    line()
+    if shown < done or not done:
+        line()
 
 
 def _rate(done: int, start_s: float) -> str:

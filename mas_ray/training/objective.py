@@ -19,7 +19,7 @@ from mas_ray.models.shape_prior import ShapePriorNetwork
 from mas_ray.rendering.skeleton_mask import skeleton_mask, stage_bones
 from mas_ray.skeleton import Skeleton
 from mas_ray.training import schedule
-from mas_ray.training.figure import centroid_and_box, warm_up_target
+from mas_ray.training.figure import stance, warm_up_target
 
 _FARTHEST_NDC = 3.0  # reprojections of half-trained joints can lie anywhere; beyond this no pixel sees them
 
@@ -116,7 +116,7 @@ class StageObjective(nn.Module):
             self._reproject(keypoints, detection.depth_ndc.unflatten(0, valid.shape), batch) if triangulates else None
         )
         skeleton_loss, physique_loss = self._mask_losses(keypoints, reprojection, batch)
-        _, top, bottom = centroid_and_box(batch.mask)
+        figure = stance(batch.mask, batch.camera, batch.valid & batch.calibrated)
 
         def mean(per_view_loss: Float[Tensor, "batch views"], views: Bool[Tensor, "batch views"] = valid) -> Tensor:
             return _mean_over_views(per_view_loss, views)
@@ -128,7 +128,7 @@ class StageObjective(nn.Module):
             "skeleton_mask": weights.skeleton_mask * schedule.mask_factor(self.stage, step) * skeleton_loss,
             "physique_mask": weights.physique_mask * schedule.physique_factor(self.stage, step) * physique_loss,
             "symmetry": weights.symmetry * mean(losses.symmetry(keypoints, self.skeleton)),
-            "bone_length": weights.bone_length * mean(losses.bone_length(keypoints, bottom - top, self.skeleton)),
+            "bone_length": weights.bone_length * mean(losses.bone_length(keypoints, figure.height, self.skeleton)),
             "spine_midpoint": weights.spine_midpoint * mean(losses.spine_midpoint(keypoints, self.skeleton)),
             "anchor": zero,
             "tied_limbs": zero,
@@ -138,7 +138,7 @@ class StageObjective(nn.Module):
             "limb_equality": zero,
         }
         if anchor_factor:
-            target, joint_weight = warm_up_target(batch.mask, self.stage.anchor, self.skeleton)
+            target, joint_weight = warm_up_target(figure, self.stage.anchor, self.skeleton)
             terms["anchor"] = weights.anchor * anchor_factor * mean(losses.anchor(keypoints, target, joint_weight))
         if tied_factor:
             terms["tied_limbs"] = weights.tied_limbs * tied_factor * mean(losses.tied_limbs(keypoints, self.skeleton))
