@@ -48,17 +48,19 @@ class Batch:
         return Batch(**{f.name: getattr(self, f.name).to(device, non_blocking=True) for f in fields(self)})
 
 
-def collate(rows: Sequence[Mapping[str, Any]], view_names: Sequence[str], cascade: CascadeConfig) -> Batch:
+def collate(
+    rows: Sequence[Mapping[str, Any]], view_slots: Mapping[str, Sequence[str]], cascade: CascadeConfig
+) -> Batch:
     """Decode dataset rows into a batch of the sizes that a cascade works at.
 
     Args:
         rows: Rows of the frame set schema as Python objects.
-        view_names: The views axis; a row's view of another name is a ``ValueError``.
+        view_slots: For each take the views axis by name; a row's view of another name is a ``ValueError``. The axis
+            is as long as the take with most views needs.
         cascade: Sizes of image and map, geodesic constants, and whether the background is removed.
     """
     input_size, mask_size = cascade.detector.input_size, cascade.mask_size
-    index = {name: i for i, name in enumerate(view_names)}
-    num_rows, num_views = len(rows), len(view_names)
+    num_rows, num_views = len(rows), max(map(len, view_slots.values()))
     image = np.zeros((num_rows, num_views, input_size, input_size, 3), np.uint8)
     mask = np.zeros((num_rows, num_views, mask_size, mask_size), np.float32)
     weight = np.zeros((num_rows, num_views, mask_size, mask_size), np.float32)
@@ -68,9 +70,7 @@ def collate(rows: Sequence[Mapping[str, Any]], view_names: Sequence[str], cascad
     calibrated = np.zeros((num_rows, num_views), bool)
     for b, row in enumerate(rows):
         for view in row["views"]:
-            if view["name"] not in index:
-                raise ValueError(f"take {row['take_id']}: view {view['name']!r} is not among {', '.join(view_names)}")
-            v = index[view["name"]]
+            v = _slot(row["take_id"], view["name"], view_slots)
             pixels = decode_image(view["image"])
             bits = decode_mask(view["mask"], *pixels.shape[:2])
             if cascade.detector.background == "removed":
@@ -97,6 +97,13 @@ def collate(rows: Sequence[Mapping[str, Any]], view_names: Sequence[str], cascad
         valid=torch.from_numpy(valid),
         calibrated=torch.from_numpy(calibrated),
     )
+
+
+def _slot(take_id: str, view: str, view_slots: Mapping[str, Sequence[str]]) -> int:
+    slots = view_slots.get(take_id, ())
+    if view not in slots:
+        raise ValueError(f"take {take_id}: view {view!r} is not among {', '.join(slots) or 'none'}")
+    return slots.index(view)
 
 
 def geodesic_weight(

@@ -20,6 +20,7 @@ from mas_ray.config.jobs import TrainJob
 from mas_ray.skeleton import H36M_18, Skeleton
 
 FORMAT = "mas-ray checkpoint 1"
+_FILES = ("job.json", "skeleton.json", "model.pt", "optimizer.pt", "progress.json")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -78,6 +79,9 @@ def load_checkpoint(folder: Path) -> Checkpoint:
     found = marker.read_text().strip()
     if found != FORMAT:
         raise ValueError(f"{marker}: format {found!r}, expected {FORMAT!r}")
+    missing = [name for name in _FILES if not (folder / name).is_file()]
+    if missing:
+        raise ValueError(f"{folder / missing[0]}: missing from the checkpoint")
     joints = json.loads((folder / "skeleton.json").read_text())["joints"]
     if tuple(joints) != H36M_18.joints:
         raise ValueError(f"{folder / 'skeleton.json'}: expected the joints of H36M_18, got {', '.join(joints)}")

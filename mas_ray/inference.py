@@ -34,8 +34,8 @@ class PosePrediction:
     take_id: tuple[str, ...]
     instant: tuple[int, ...]
     timestamp_s: tuple[float, ...]
-    views: tuple[str, ...]
-    """Names of the views axis."""
+    views: tuple[tuple[str, ...], ...]
+    """For each frame, the names along the views axis; it may have fewer than the axis has places."""
     keypoints_px: Float[Tensor, "frames views joints 2"]
     """In pixels of the undistorted source image."""
     keypoints_crop_ndc: Float[Tensor, "frames views joints 2"]
@@ -73,13 +73,13 @@ class PoseEstimator:
     def predict_dataset(self, manifest: Path, split: SplitName | None = None) -> Iterator[PosePrediction]:
         """Predict a dataset's frame sets (of one split, or all) in order, some at a time."""
         content = read_manifest(manifest)
-        views = content.view_names
+        slots = content.view_slots
         stream = read_split(manifest.parent, content, split) if split else read_dataset(manifest.parent, content)
         while rows := list(itertools.islice(stream, _BATCH_SIZE)):
-            batch = collate(rows, views, self.cascade)
+            batch = collate(rows, slots, self.cascade)
             yield self._predict(
                 batch,
-                views,
+                views=tuple(slots[row["take_id"]] for row in rows),
                 take_id=tuple(row["take_id"] for row in rows),
                 instant=tuple(row["instant"] for row in rows),
                 timestamp_s=tuple(row["timestamp_s"] for row in rows),
@@ -97,8 +97,8 @@ class PoseEstimator:
     def _predict(
         self,
         batch: Batch,
-        views: tuple[str, ...],
         *,
+        views: tuple[tuple[str, ...], ...],
         take_id: tuple[str, ...],
         instant: tuple[int, ...],
         timestamp_s: tuple[float, ...],
@@ -110,7 +110,7 @@ class PoseEstimator:
         confidence = detection.confidence.unflatten(0, shape)
         used = batch.valid & batch.calibrated
         weight = used.unsqueeze(-1).expand(keypoints.shape[:-1]).float()
-        if self.cascade.resolve_names and len(views) > 1:
+        if self.cascade.resolve_names and shape[1] > 1:
             swap = search_names(keypoints, batch.camera, weight, self.skeleton)
             stacked = torch.cat([keypoints, depth[..., None], confidence[..., None]], dim=-1)
             stacked = swap_sides(stacked, swap, self.skeleton)

@@ -12,7 +12,7 @@ from mas_ray.shards.manifest import read_manifest
 from mas_ray.shards.read import read_split
 from mas_ray.skeleton import H36M_18
 
-VIEWS = ("cam01", "cam02", "cam03", "cam04")
+VIEWS = {"s00": ("cam01", "cam02", "cam03", "cam04")}
 
 
 def _rows(dataset):
@@ -24,7 +24,7 @@ def test_reference_joints_project_onto_the_mask(tiny_dataset):
     batch = collate(rows, VIEWS, cpu_cascade())
     reference = read_reference(tiny_dataset.annotations / f"{rows[0]['take_id']}.parquet")
     joints = torch.from_numpy(reference.joints_world_mm[[row["instant"] for row in rows]]).float()
-    keypoints = batch.camera.project(per_view(joints, len(VIEWS)))
+    keypoints = batch.camera.project(per_view(joints, 4))
     trunk = [H36M_18.index(name) for name in ("pelvis", "spine", "thorax", "neck")]
     seen = torch.nn.functional.grid_sample(
         batch.mask.flatten(0, 1)[:, None], keypoints[..., trunk, :].flatten(0, 1)[:, None], align_corners=False
@@ -45,8 +45,17 @@ def test_absent_views_are_zero_and_not_valid(tiny_dataset):
 
 
 def test_a_view_of_another_name_is_an_error(tiny_dataset):
-    with pytest.raises(ValueError, match="view 'cam01' is not among cam02, cam03"):
-        collate(_rows(tiny_dataset)[:1], ("cam02", "cam03"), cpu_cascade())
+    with pytest.raises(ValueError, match="take s00: view 'cam01' is not among cam02, cam03"):
+        collate(_rows(tiny_dataset)[:1], {"s00": ("cam02", "cam03")}, cpu_cascade())
+
+
+def test_views_of_other_takes_share_the_axis(tiny_dataset):
+    """A hundred single videos, each a view of its own name, are one view wide."""
+    rows = _rows(tiny_dataset)[:3]
+    for number, row in enumerate(rows):
+        row["take_id"], row["views"] = f"clip{number}", row["views"][number : number + 1]
+    batch = collate(rows, {row["take_id"]: (row["views"][0]["name"],) for row in rows}, cpu_cascade())
+    assert batch.valid.tolist() == [[True]] * 3
 
 
 def test_background_is_removed_only_on_request(tiny_dataset):

@@ -77,5 +77,6 @@ def test_the_estimator_predicts_every_view_of_a_split(checkpoint, tiny_dataset):
     assert torch.isfinite(prediction.joints_world_mm).all()
     skeleton_mask, physique_mask = estimator.render(prediction.keypoints_crop_ndc)
     assert skeleton_mask.shape == physique_mask.shape == (8, 4, 64, 64)
+    assert prediction.views == (("cam01", "cam02", "cam03", "cam04"),) * 8
     everything = sum(len(p.instant) for p in estimator.predict_dataset(tiny_dataset.manifest))
     assert everything == 24

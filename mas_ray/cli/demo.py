@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -9,6 +10,7 @@ from typing import Literal
 
 import tyro
 
+from mas_ray.assets import AssetUnavailableError
 from mas_ray.config.jobs import DemoJob, Workers
 
 
@@ -44,10 +46,8 @@ def show(job: DemoJob) -> int:
 
     try:
         result = demo(job)
-    except OSError as error:
-        if job.corpus == "balancing":
-            raise OSError(f"{error}; without a package index: mas-ray demo --corpus synthetic") from error
-        raise
+    except AssetUnavailableError as error:
+        raise OSError(f"{error}; without a package index: mas-ray demo --corpus synthetic") from error
     phases = ", ".join(f"{name} {seconds:.0f} s" for name, seconds in result.seconds.items())
     print(f"\nphases    {phases}")
     print(f"report    {result.report}")
@@ -55,5 +55,6 @@ def show(job: DemoJob) -> int:
         print(f"overlay   {path}")
     if len(result.overlays) > 8:
         print(f"          and {len(result.overlays) - 8} more in {Path(result.overlays[0]).parent}")
-    print(f"tracking  mlflow ui --backend-store-uri {result.tracking_uri}")
+    mlflow = Path(sys.executable).with_name("mlflow")
+    print(f"tracking  {mlflow} ui --backend-store-uri {result.tracking_uri}")
     return 0

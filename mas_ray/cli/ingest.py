@@ -10,7 +10,15 @@ from typing import Literal, assert_never
 import tyro
 
 from mas_ray.config import codec
-from mas_ray.config.ingest import BackgroundMasks, FrameSampling, MaskConfig, ProvidedMasks, SelfieMasks
+from mas_ray.config.ingest import (
+    BackgroundMasks,
+    FrameSampling,
+    MaskConfig,
+    NoSplit,
+    ProvidedMasks,
+    SelfieMasks,
+    SplitByTail,
+)
 from mas_ray.config.jobs import IngestJob, Workers
 
 
@@ -28,8 +36,8 @@ class Flags:
     """How people are masked: by a network, by their static background, or by masks beside the videos."""
     stride: int = 1
     """Use every n-th frame."""
-    max_instants: int | None = None
-    """At most this many instants of each take."""
+    split: Literal["none", "tail"] = "none"
+    """``tail`` holds out the end of every take (25 instants, after a gap of 10); a job record can hold out subjects."""
     workers: int = 1
     """Ray workers; each ingests one take at a time."""
     job: str | None = None
@@ -55,6 +63,8 @@ def run(argv: Sequence[str]) -> int:
 
 def _job(flags: Flags) -> IngestJob:
     if flags.job:
+        if flags != Flags(job=flags.job):
+            raise ValueError("--job: takes no other flags; change the record instead")
         return codec.loads(IngestJob, Path(flags.job).read_text(encoding="utf-8"), flags.job)
     if not flags.root or not flags.output:
         raise ValueError("--root, --output: name the corpus and the dataset folder, or give a record with --job")
@@ -63,7 +73,8 @@ def _job(flags: Flags) -> IngestJob:
         output=flags.output,
         annotations=flags.annotations,
         masks=_masks(flags.masks),
-        sampling=FrameSampling(stride=flags.stride, max_instants=flags.max_instants),
+        sampling=FrameSampling(stride=flags.stride),
+        split=SplitByTail() if flags.split == "tail" else NoSplit(),
         workers=Workers(num=flags.workers),
     )
 

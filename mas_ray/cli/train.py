@@ -46,13 +46,15 @@ def run(argv: Sequence[str]) -> int:
     folder = Path(job.storage) / job.name
     print(f"cascade   {folder}")
     for stage in result.stages:
-        print(f"  {stage.stage:<12} held-out reconstruction {stage.validation_reconstruction:.4g}  {stage.checkpoint}")
+        print(f"  {stage.stage:<12} reconstruction {stage.validation_reconstruction:.4g}  {stage.checkpoint}")
     print(f"next      mas-ray predict --checkpoint {folder / result.checkpoint} --manifest {job.manifest} --output ...")
     return 0
 
 
 def _job(flags: Flags) -> TrainJob:
     if flags.job:
+        if flags != Flags(job=flags.job):
+            raise ValueError("--job: takes no other flags; change the record instead")
         return codec.loads(TrainJob, Path(flags.job).read_text(), flags.job)
     if not flags.manifest:
         raise ValueError("--manifest: name the dataset's manifest.json, or give a record with --job")

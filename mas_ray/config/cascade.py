@@ -83,6 +83,10 @@ class StageConfig:
     num_direct_only_steps: int = 0
     """First steps without reprojection, consistency and depth (triangulation of random points misleads)."""
 
+    def __post_init__(self) -> None:
+        if not self.learning_rates or any(num < 1 for num, _ in self.learning_rates):
+            raise ValueError(f"learning_rates: expected (epochs, rate) pairs of at least one epoch in {self.name!r}")
+
     @property
     def num_epochs(self) -> int:
         """Epochs of the stage."""
@@ -124,6 +128,13 @@ class CascadeConfig:
     def __post_init__(self) -> None:
         if not self.stages:
             raise ValueError("stages: a cascade needs at least one stage")
+        for name in ("batch_size", "steps_per_epoch", "equivariance_views"):
+            value = getattr(self, name)
+            if value is not None and value < 1:
+                raise ValueError(f"{name}: expected at least 1, got {value}")
+        levels = 2 ** (len(self.shape_prior.widths) - 1)
+        if self.mask_size < 64 or self.mask_size % levels:
+            raise ValueError(f"mask_size: expected a multiple of {levels} of at least 64, got {self.mask_size}")
         names = [stage.name for stage in self.stages]
         if len(set(names)) != len(names):
             raise ValueError(f"stages: names must differ, got {', '.join(names)}")

@@ -77,6 +77,12 @@ class FrameSampling:
     max_instants: int | None = None
     """At most this many instants of each take, from its start."""
 
+    def __post_init__(self) -> None:
+        if self.stride < 1:
+            raise ValueError(f"stride: expected at least 1, got {self.stride}")
+        if self.max_instants is not None and self.max_instants < 1:
+            raise ValueError(f"max_instants: expected at least 1, got {self.max_instants}")
+
 
 @dataclass(frozen=True, kw_only=True)
 class SplitByTail:

@@ -1,1 +1,1 @@
-"""Metrics and protocols; the only readers of annotations."""
+"""Metrics and protocols; what predictions are measured by."""

@@ -91,7 +91,11 @@ def keypoint_error_percent(
     reference_ndc: Float[Tensor, "*batch joints 2"],
     valid: Bool[Tensor, "*batch joints"],
 ) -> float:
-    """Mean keypoint error in percent of the crop's side, the paper's "2D MSE-%" (NDC spans 2 from edge to edge)."""
+    """Mean keypoint error in percent of the crop's side (NDC spans 2 from edge to edge).
+
+    The paper's "2D MSE-%" has the same form, but its crop is a square of two metres, ours is cut from the mask: the
+    two numbers do not compare.
+    """
     return mean_over_valid(keypoint_errors(predicted_ndc, reference_ndc), valid) * 100.0 / 2.0
 
 

@@ -18,6 +18,7 @@ from mas_ray.geometry.triangulation import per_view, triangulate
 from mas_ray.skeleton import Skeleton
 
 _LEGS = ("hip", "knee", "ankle")
+_MOST_VIEWS = 8
 _ARMS = ("shoulder", "elbow", "wrist")
 
 
@@ -40,8 +41,13 @@ def search_names(
 
     The first view keeps its leg names; per group, the pattern with the smallest reprojection residual wins.
     No gradient passes. Residuals are in the pixels of ``camera``'s image.
+
+    Raises:
+        ValueError: There are more views than patterns can be tried for.
     """
     num_views = keypoints_px.shape[-3]
+    if num_views > _MOST_VIEWS:
+        raise ValueError(f"resolve_names: {num_views} views have 2^{num_views - 1} patterns; at most {_MOST_VIEWS}")
     legs = _search_group(keypoints_px, camera, weight, skeleton, _LEGS)
     arms = _search_group(keypoints_px, camera, weight, skeleton, _ARMS)
     named = swap_sides(keypoints_px, legs | arms, skeleton)

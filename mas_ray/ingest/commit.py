@@ -101,34 +101,42 @@ def has_part(folder: Path, record: CommitRecord) -> bool:
 
 
 @contextmanager
-def attempt(folder: Path, content: str) -> Generator[int, None, None]:
-    """Enter an attempt into the journal for as long as the block runs; gives its number, counted from 1.
+def attempt(folder: Path, content: str, session: str) -> Generator[None, None, None]:
+    """Enter an attempt into the journal for as long as the block runs.
 
-    Attempts on another content do not count. Leftovers of attempts that died are removed.
+    ``session`` names the run of ingest. Leftovers of attempts that died are removed.
     """
     folder.mkdir(parents=True, exist_ok=True)
     journal = folder / "attempts"
-    number = num_deaths(folder, content) + 1
     with journal.open("a", encoding="utf-8") as file:
-        file.write(f"attempt {number} {content}\n")
+        file.write(f"attempt {session} {content}\n")
         file.flush()
         os.fsync(file.fileno())
     for leftover in folder.glob("*.partial-*"):
         leftover.unlink(missing_ok=True)
     try:
-        yield number
+        yield
     finally:
-        forget_attempt(folder)
+        forget_attempt(folder, session)
 
 
-def num_deaths(folder: Path, content: str) -> int:
-    """Attempts on this content that began and never ended."""
-    return sum(line.endswith(f" {content}") for line in _journal(folder))
+def num_deaths(folder: Path, content: str, session: str | None = None) -> int:
+    """Attempts on this content that began and never ended, of one session or of all.
+
+    A take that kills its worker does so again and again within a session. A driver that is killed takes its healthy
+    workers with it: that is one death per session, and no fault of the take.
+    """
+    mark = f" {session} {content}" if session else f" {content}"
+    return sum(line.endswith(mark) for line in _journal(folder))
 
 
-def forget_attempt(folder: Path) -> None:
-    """Take the last line of the journal back: that attempt ended, or was ended from outside."""
-    lines = _journal(folder)[:-1]
+def forget_attempt(folder: Path, session: str) -> None:
+    """Take the last attempt of a session back: it ended, or was ended from outside."""
+    lines = _journal(folder)
+    mine = [index for index, line in enumerate(lines) if line.startswith(f"attempt {session} ")]
+    if not mine:
+        return
+    del lines[mine[-1]]
     if lines:
         write_text(folder / "attempts", "".join(f"{line}\n" for line in lines))
     else:

@@ -6,6 +6,7 @@ and never shifts the frames after it against the other cameras.
 
 from __future__ import annotations
 
+import errno
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from fractions import Fraction
@@ -22,6 +23,9 @@ from mas_ray.ingest.rejects import BadTakeError
 
 Image = UInt8[np.ndarray, "height width 3"]
 Mask = Bool[np.ndarray, "height width"]
+
+
+_MACHINE_ERRORS = {errno.EIO, errno.EMFILE, errno.ENFILE, errno.ENOMEM, errno.ESTALE, errno.ETIMEDOUT}
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -163,6 +167,7 @@ def _probe_video(video: str) -> VideoInfo:
             raise BadTakeError("unreadable_video", f"{Path(video).name}: no frame decodes")
         times, num_hidden = _presentation_times(video)
     except (av.error.FFmpegError, OSError) as error:
+        _raise_if_the_machines(error)
         raise _unreadable(video, error) from None
     size = (first.height, first.width) if first.rotation % 180 else (first.width, first.height)
     return VideoInfo(
@@ -171,6 +176,12 @@ def _probe_video(video: str) -> VideoInfo:
         frames_per_s=Fraction(rate),
         num_frames=max(declared - num_hidden, len(times)),
     )
+
+
+def _raise_if_the_machines(error: Exception) -> None:
+    """Raise an error that is the machine's fault and may be gone tomorrow: it says nothing of the video."""
+    if isinstance(error, OSError) and error.errno in _MACHINE_ERRORS:
+        raise error
 
 
 def _unreadable(video: str, error: Exception) -> BadTakeError:
@@ -191,8 +202,8 @@ def _presentation_times(video: str) -> tuple[list[int], int]:
                 num_hidden += packet.is_discard
                 if packet.pts is not None and packet.size and not packet.is_discard:
                     times.append(packet.pts)
-        except av.error.FFmpegError:
-            pass  # a truncated file ends here
+        except av.error.FFmpegError as error:
+            _raise_if_the_machines(error)  # otherwise a truncated file ends here
     return sorted(times), num_hidden
 
 
@@ -210,6 +221,7 @@ def _read_video(video: str, frames: Sequence[int], pixel_format: str) -> Iterato
                 number = number_of.get(image.pts or 0, number) if number_of else number + 1
             yield wanted, _upright(image, pixel_format) if image is not None and number == wanted else None
     except (av.error.FFmpegError, OSError) as error:
+        _raise_if_the_machines(error)
         raise _unreadable(video, error) from None
 
 
@@ -231,7 +243,8 @@ def _decode(video: str) -> Iterator[av.VideoFrame]:
                     continue
                 damaged = False
                 decoded = packet.decode()
-            except av.error.FFmpegError:
+            except av.error.FFmpegError as error:
+                _raise_if_the_machines(error)
                 damaged = True
                 stream.codec_context.flush_buffers()
                 continue

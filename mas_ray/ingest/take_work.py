@@ -9,7 +9,7 @@ from pathlib import Path
 
 import cv2
 
-from mas_ray.config.ingest import BackgroundMasks, FrameSampling, ProvidedMasks, SamMasks
+from mas_ray.config.ingest import BackgroundMasks, FrameSampling, MaskConfig, ProvidedMasks, SamMasks
 from mas_ray.corpora.take import Clip, Take
 from mas_ray.ingest import commit
 from mas_ray.ingest.decode import VideoInfo, probe, provided_masks, read_background, read_frames, sample_frames
@@ -30,6 +30,10 @@ class PlannedTake:
     content: str
 
 
+_MOST_DEATHS = 10
+"""Of one take in all sessions together: then even a take that only ever dies with its driver is set aside."""
+
+
 @dataclass(frozen=True, kw_only=True)
 class TakeSettings:
     """What all takes of an ingest share.
@@ -38,6 +42,10 @@ class TakeSettings:
     """
 
     parameters: IngestParameters
+    masks: MaskConfig
+    """As the job has it; the parameters leave out where a checkpoint lies."""
+    session: str
+    """Names this run of ingest in the attempt journals."""
     max_attempts: int
     num_threads: int
     selfie_model: Path | None
@@ -53,15 +61,18 @@ def ingest_take(item: PlannedTake, settings: TakeSettings, *, advance: Callable[
 
     Returns:
         The record, now on disk. A take that cannot be ingested, or that has killed its process ``max_attempts``
-        times, is recorded without rows and with the reason.
+        times in a session, is recorded without rows and with the reason.
     """
     take, folder, content = item.take, item.folder, item.content
     record = commit.read_record(folder, content)
     if record and commit.has_part(folder, record):
         return record
-    with commit.attempt(folder, content) as number:
-        if number > settings.max_attempts:
-            crashed = f"killed its worker {number - 1} times; delete work/{folder.parent.name}/{take.take_id} to retry"
+    deaths, deaths_in_all = commit.num_deaths(folder, content, settings.session), commit.num_deaths(folder, content)
+    with commit.attempt(folder, content, settings.session):
+        if deaths >= settings.max_attempts or deaths_in_all >= _MOST_DEATHS:
+            crashed = (
+                f"killed its worker {deaths_in_all} times; delete work/{folder.parent.name}/{take.take_id} to retry"
+            )
             rows, rejects = iter(()), [Reject(take_id=take.take_id, reason="crashed", detail=crashed)]
         else:
             rejects = list[Reject]()
@@ -136,7 +147,7 @@ def _open_views(
 
 def _masker(clip: Clip, instants: Sequence[int], settings: TakeSettings) -> ViewMasker:
     """The mask method for one view, given what it needs of the take."""
-    masks = settings.parameters.masks
+    masks = settings.masks
     method = masks.seed if isinstance(masks, SamMasks) else masks
     return create_view_masker(
         masks,

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 import shutil
 from collections import Counter
@@ -100,8 +101,7 @@ def assemble(
     write_text(output / "rejects.jsonl", "".join(json.dumps(asdict(reject)) + "\n" for reject in rejects))
     write_text(output / "job.json", codec.dumps(job))
     write_manifest(output / "manifest.json", manifest)
-    for part in (output / "work").glob("*/*/part.parquet"):
-        part.unlink()
+    _remove_leftovers(output, manifest, planned)
     return manifest
 
 
@@ -146,17 +146,25 @@ def _write_shards(
             return read_take(output, old.manifest, take_id)
         return read_rows(commit.part_path(item.folder))
 
-    layout = plan_shards({entry.take_id: entry.num_instants for entry in takes})
-    if old.manifest and old.manifest.takes == takes and [shard.path for shard in old.manifest.shards] == [*layout]:
-        return tuple(
-            write_shard(output, shard.path, layout[shard.path], rows_of_take) if shard.path in old.damaged else shard
-            for shard in old.manifest.shards
-        )
-    staging = output / "work" / "staging"
-    shutil.rmtree(staging, ignore_errors=True)
-    shards = tuple(write_shard(staging, path, slices, rows_of_take) for path, slices in layout.items())
-    (output / "manifest.json").unlink(missing_ok=True)  # from here on the old dataset is no more
-    shutil.rmtree(output / "shards", ignore_errors=True)
-    (staging / "shards").replace(output / "shards")
-    staging.rmdir()
-    return shards
+    layout = plan_shards({entry.take_id: entry.num_instants for entry in takes}, version=_content_version(takes))
+    intact = {shard.path: shard for shard in old.manifest.shards} if old.manifest else {}
+    return tuple(
+        intact[path] if path in intact and path not in old.damaged else write_shard(output, path, slices, rows_of_take)
+        for path, slices in layout.items()
+    )
+
+
+def _content_version(takes: tuple[TakeEntry, ...]) -> str:
+    """Equal for equal rows in an equal order."""
+    text = "\n".join(f"{entry.take_id} {entry.rows_sha256}" for entry in takes)
+    return hashlib.sha256(text.encode()).hexdigest()[:12]
+
+
+def _remove_leftovers(output: Path, manifest: Manifest, planned: list[PlannedTake]) -> None:
+    """What the manifest made needless: shards of earlier content, and the parts that its shards now hold."""
+    kept = {(output / shard.path).parent for shard in manifest.shards}
+    for folder in (output / "shards").iterdir():
+        if folder not in kept:
+            shutil.rmtree(folder)
+    for item in planned:
+        commit.part_path(item.folder).unlink(missing_ok=True)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -37,7 +37,9 @@ def evaluate(job: EvaluateJob) -> Evaluation:
     manifest = read_manifest(manifest_path)
     takes = tuple(chosen.take_id for chosen in manifest.splits.ranges(job.split))
     if not takes:
-        raise ValueError(f"{job.manifest}: the {job.split} split is empty; nothing is held out to evaluate on")
+        raise ValueError(
+            f"{job.manifest}: the {job.split} split is empty; ingest again with --split tail (no mask is made anew)"
+        )
     references = {take_id: _reference(Path(job.annotations), take_id) for take_id in takes}
     estimator = PoseEstimator.load(Path(job.checkpoint))
     joints = _joints_by_instant(references)
@@ -123,7 +125,12 @@ def _compare(
     nowhere = torch.full((skeleton.num_joints, 3), torch.nan, dtype=torch.float64)
     comparison = compare(
         prediction,
-        _geometry([[views[instant].get(name) for name in prediction.views] for instant in instants]),
+        _geometry(
+            [
+                _along_axis(views[instant], names, prediction.valid.shape[1])
+                for instant, names in zip(instants, prediction.views, strict=True)
+            ]
+        ),
         reference_mm=torch.stack([joints.get(instant, nowhere) for instant in instants]),
         crop_size_px=crop_size_px,
         root=skeleton.parents.index(-1),
@@ -133,6 +140,13 @@ def _compare(
 
 def _instants(prediction: PosePrediction) -> list[Instant]:
     return list(zip(prediction.take_id, prediction.instant, strict=True))
+
+
+def _along_axis(
+    views: Mapping[str, Mapping[str, Any]], names: Sequence[str], num_views: int
+) -> list[Mapping[str, Any] | None]:
+    """A frame set's views in the order of the prediction's axis; None where there is none."""
+    return [views.get(name) for name in names] + [None] * (num_views - len(names))
 
 
 def _geometry(views: list[list[Mapping[str, Any] | None]]) -> ViewGeometry:

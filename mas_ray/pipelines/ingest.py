@@ -8,9 +8,11 @@ from __future__ import annotations
 
 import fcntl
 import shutil
+import uuid
 from collections.abc import Generator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
+from dataclasses import replace
 from pathlib import Path
 
 from mas_ray import assets
@@ -46,9 +48,10 @@ def ingest(job: IngestJob) -> Manifest:
     _check_folders(job)
     with _locked(output):
         takes = list(folder_corpus.takes(Path(job.root).absolute()))
+        _note_uncalibrated(takes)
         _copy_references(job, takes)
         parameters = IngestParameters(
-            masks=job.masks, mask_quality=job.mask_quality, crop=job.crop, sampling=job.sampling
+            masks=_without_place(job.masks), mask_quality=job.mask_quality, crop=job.crop, sampling=job.sampling
         )
         work = output.absolute() / "work" / commit.parameters_key(parameters, _mask_model_sha256(job))
         planned = _planned(takes, work)
@@ -78,6 +81,10 @@ def _check_folders(job: IngestJob) -> None:
             f"annotations: {job.annotations} and the dataset {job.output} lie inside one another; "
             "expected separate folders, so that nothing that trains can reach reference joints"
         )
+    if annotations.is_relative_to(root):
+        raise ValueError(
+            f"annotations: {job.annotations} lies inside the corpus {job.root}; expected a folder outside it"
+        )
 
 
 def _settings(job: IngestJob, parameters: IngestParameters) -> TakeSettings:
@@ -85,10 +92,17 @@ def _settings(job: IngestJob, parameters: IngestParameters) -> TakeSettings:
     network = assets.SELFIE_SEGMENTATION
     return TakeSettings(
         parameters=parameters,
+        masks=job.masks,
+        session=uuid.uuid4().hex,
         max_attempts=job.max_attempts,
         num_threads=int(job.workers.cpus_each),
         selfie_model=assets.fetch(network) / network.members[0].name if _needs_selfie_model(job.masks) else None,
     )
+
+
+def _without_place(masks: MaskConfig) -> MaskConfig:
+    """The method without where its checkpoint lies: its hash says which it is."""
+    return replace(masks, checkpoint=Path(masks.checkpoint).name) if isinstance(masks, SamMasks) else masks
 
 
 def _mask_model_sha256(job: IngestJob) -> str | None:
@@ -112,6 +126,13 @@ def _locked(output: Path) -> Generator[None, None, None]:
         yield
 
 
+def _note_uncalibrated(takes: list[Take]) -> None:
+    """Several views and no calibration is allowed, and easily a slip: nothing will be triangulated."""
+    for take in takes:
+        if len(take.clips) > 1 and all(clip.calibration is None for clip in take.clips):
+            note(f"ingest: take {take.take_id} has {len(take.clips)} views and no calibration: nothing is triangulated")
+
+
 def _copy_references(job: IngestJob, takes: list[Take]) -> None:
     if job.annotations is None:
         return
@@ -124,7 +145,7 @@ def _planned(takes: list[Take], work: Path) -> list[PlannedTake]:
     with ThreadPoolExecutor() as threads:  # hashing releases the interpreter lock
         contents = threads.map(commit.take_content, takes)
         return [
-            PlannedTake(take=take, folder=work / take.take_id, content=content)
+            PlannedTake(take=replace(take, reference=None), folder=work / take.take_id, content=content)
             for take, content in zip(takes, contents, strict=True)
         ]
 

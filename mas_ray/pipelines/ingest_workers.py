@@ -8,7 +8,6 @@ from collections.abc import Callable, Generator, Sequence
 from contextlib import contextmanager
 from typing import Any, cast
 
-import cv2
 import ray
 from ray.exceptions import RayError
 
@@ -60,7 +59,7 @@ def ingest_on_ray(todo: Sequence[PlannedTake], settings: TakeSettings, workers: 
     except RayError as error:
         raise TakeFailedError(f"Ray gave up: {str(error).strip().splitlines()[-1]}") from error
     except KeyboardInterrupt:
-        _forgive(todo)
+        _forgive(todo, settings.session)
         raise
     if errors:
         raise TakeFailedError(f"{errors[0]} ({len(errors)} of {len(todo)} takes failed)")
@@ -91,7 +90,7 @@ class _Worker:
         with _batched(lambda num: self._counter.add.remote(num)) as advance:
             try:
                 ingest_take(item, self._settings, advance=advance)
-            except (ValueError, OSError, RuntimeError, ArithmeticError, LookupError, cv2.error) as failure:
+            except Exception as failure:  # whatever it is, the other takes go on; it fails the run at its end
                 error = f"take {item.take.take_id}: {type(failure).__name__}: {str(failure).strip() or 'no message'}"
         return {"take_id": item.take.take_id, "error": " ".join(error.split())}
 
@@ -139,7 +138,7 @@ def _polled(counter: Any, advance: Advance) -> Generator[dict[str, str], None, N
         thread.join(timeout=10 * _POLL_S)
 
 
-def _forgive(todo: Sequence[PlannedTake]) -> None:
+def _forgive(todo: Sequence[PlannedTake], session: str) -> None:
     """An interrupt ends attempts from outside: they do not count against their takes."""
     for item in todo:
-        commit.forget_attempt(item.folder)
+        commit.forget_attempt(item.folder, session)

@@ -94,7 +94,7 @@ def _rows(prediction: PosePrediction) -> Iterator[dict[str, Any]]:
                     "depth_mm": prediction.depth_mm[index, v].tolist(),
                     "confidence": prediction.confidence[index, v].tolist(),
                 }
-                for v, view in enumerate(prediction.views)
+                for v, view in enumerate(prediction.views[index])
                 if prediction.valid[index, v]
             ],
         }

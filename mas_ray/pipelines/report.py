@@ -97,7 +97,7 @@ def _gallery_frame(
         views=tuple(
             GalleryView(
                 view=view["name"],
-                pictures=_pictures(estimator, view, keypoints[prediction.views.index(view["name"])]),
+                pictures=_pictures(estimator, view, keypoints[prediction.views[index].index(view["name"])]),
             )
             for view in row["views"]
         ),
@@ -148,7 +148,8 @@ def _sequences(
 def _upwards(folder: Path, manifest: Manifest) -> dict[str, Float[np.ndarray, " 3"]]:
     """Which way is up in the world of each take, as its cameras stand; takes without calibration are left out."""
     upwards: dict[str, Float[np.ndarray, " 3"]] = {}
-    for take in manifest.takes[:_MAX_TAKES_IN_3D]:
+    tested = {item.take_id for item in manifest.splits.test}
+    for take in sorted(manifest.takes, key=lambda take: take.take_id not in tested)[:_MAX_TAKES_IN_3D]:
         row = next(read_take(folder, manifest, take.take_id))
         down = [np.array(view["R"]).reshape(3, 3)[1] for view in row["views"] if view["calibrated"]]
         if down:

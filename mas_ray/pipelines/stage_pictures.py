@@ -32,7 +32,7 @@ def stage_pictures(checkpoint: Path, manifest: Path) -> Iterator[tuple[str, UInt
         tiles: list[np.ndarray] = []
         for view in row["views"]:
             crop = decode_image(view["image"])
-            keypoints = prediction.keypoints_crop_ndc[index, prediction.views.index(view["name"])]
+            keypoints = prediction.keypoints_crop_ndc[index, prediction.views[index].index(view["name"])]
             outlined = draw_mask_outline(crop, decode_mask(view["mask"], *crop.shape[:2]))
             pixels = pixel_from_ndc(keypoints.double(), crop.shape[0]).numpy()
             tiles.append(draw_skeleton(outlined, pixels, estimator.skeleton))

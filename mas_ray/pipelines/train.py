@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import fcntl
 import functools
+import hashlib
 import threading
 from collections.abc import Callable, Generator, Iterator
 from contextlib import contextmanager
@@ -19,12 +20,14 @@ from mas_ray.config import codec
 from mas_ray.config.cascade import CascadeConfig
 from mas_ray.config.jobs import TrainJob
 from mas_ray.pipelines import session
-from mas_ray.pipelines.progress import Advance, progress
+from mas_ray.pipelines.progress import Advance, note, progress
 from mas_ray.pipelines.stage_pictures import stage_pictures
 from mas_ray.pipelines.worker import StageRun, train_stage
 from mas_ray.shards.manifest import damaged_shards, file_sha256, read_manifest
+from mas_ray.shards.read import count_rows
 from mas_ray.shards.write import write_text
 from mas_ray.tracking.spool import ReportSpool, read_spool
+from mas_ray.training.order import num_steps
 
 _SCORE = "validation/reconstruction"
 _WORKER_MEMORY_BYTES = 2**30
@@ -69,8 +72,8 @@ def train(job: TrainJob) -> CascadeResult:
     ``metrics.jsonl`` and ``stage.json``, and finally ``cascade.json``.
 
     Raises:
-        ValueError: The dataset is missing or damaged, the run folder belongs to another job, or the cluster cannot
-            hold the workers.
+        ValueError: The dataset is missing, damaged or too small, the run folder belongs to another job, the tracking
+            store cannot be opened, or the cluster cannot hold the workers.
         StageFailedError: A stage failed more often than ``max_failures`` allows.
     """
     manifest_path = Path(job.manifest)
@@ -78,6 +81,11 @@ def train(job: TrainJob) -> CascadeResult:
     damaged = damaged_shards(manifest_path.parent, manifest)
     if damaged:
         raise ValueError(f"{manifest_path.parent / damaged[0].path}: missing or damaged shard; run ingest again")
+    if not manifest.splits.train:
+        raise ValueError(f"{manifest_path}: the train split is empty")
+    num_steps(count_rows(manifest_path.parent, manifest, "train"), job.cascade.batch_size, job.cascade.steps_per_epoch)
+    if not manifest.splits.validation:
+        note(f"train: {manifest_path} holds nothing out; checkpoints are selected on the training split")
     if job.cascade.batch_size % job.workers.num:
         raise ValueError(
             f"cascade.batch_size: {job.cascade.batch_size} frame sets do not divide among {job.workers.num} workers"
@@ -114,7 +122,7 @@ def _train_stages(job: TrainJob, run: Path, results: list[StageResult]) -> list[
     from mas_ray.tracking.mlflow_runs import open_tracker  # two seconds of imports, and only needed here
 
     results = list(results)
-    tracker = open_tracker(job.tracking_uri, storage=run.parent, run_name=job.name, run_key=str(run))
+    tracker = open_tracker(job.tracking_uri, storage=run.parent, run_name=job.name, run_key=_run_key(run))
     tracker.log_params(tracker.parent, _params(job))
     tracker.log_file(tracker.parent, run / "job.json")
     for index in range(len(results), len(job.cascade.stages)):
@@ -124,22 +132,23 @@ def _train_stages(job: TrainJob, run: Path, results: list[StageResult]) -> list[
         spool = folder / "metrics.jsonl"
         run_id = tracker.stage(stage.name)
         log_epochs = functools.partial(tracker.log_epochs, run_id)
-        with (
-            progress(
-                f"stage {index + 1}/{len(job.cascade.stages)} {stage.name}", stage.num_epochs, "epochs"
-            ) as advance,
-            _following(spool, advance, log_epochs),
-        ):
-            initial = str(run / results[-1].checkpoint) if results else None
-            chosen, score = _fit(StageRun(job=job, stage=index, initial=initial), folder, spool)
+        title = f"stage {index + 1}/{len(job.cascade.stages)} {stage.name}"
+        initial = str(run / results[-1].checkpoint) if results else None
+        try:
+            with progress(title, stage.num_epochs, "epochs") as advance, _following(spool, advance, log_epochs):
+                chosen, score = _fit(StageRun(job=job, stage=index, initial=initial), folder, spool)
+        except StageFailedError:
+            tracker.finish(run_id, "FAILED")
+            tracker.finish(tracker.parent, "FAILED")
+            raise
         log_epochs(read_spool(spool))
-        result = StageResult(stage=stage.name, checkpoint=str(chosen.relative_to(run)), validation_reconstruction=score)
-        write_text(folder / "stage.json", codec.dumps(result))
-        results.append(result)
         tracker.log_file(run_id, chosen, "checkpoint")
         for name, picture in stage_pictures(chosen, Path(job.manifest)):
             tracker.log_picture(run_id, picture, name)
         tracker.finish(run_id)
+        result = StageResult(stage=stage.name, checkpoint=str(chosen.relative_to(run)), validation_reconstruction=score)
+        results.append(result)
+        write_text(folder / "stage.json", codec.dumps(result))  # last: from here on the stage is not touched again
     tracker.finish(tracker.parent)
     return results
 
@@ -168,6 +177,8 @@ def _fit(stage_run: StageRun, folder: Path, spool: Path) -> tuple[Path, float]:
     stage = stage_run.job.cascade.stages[stage_run.stage]
     try:
         result = trainer.fit()
+    except SystemExit:  # what Ray Train makes of Ctrl-C
+        raise KeyboardInterrupt from None
     except ray.train.TrainingFailedError as error:
         raise StageFailedError(f"stage {stage.name!r}: {_last_line(error)}") from error
     best = result.get_best_checkpoint(_SCORE, "min")
@@ -229,7 +240,7 @@ def _following(spool: Path, advance: Advance, log_epochs: Callable[[list[dict[st
                 advance(
                     len(epochs) - shown,
                     loss=latest["loss/total"],
-                    held_out=latest[_SCORE],
+                    selection=latest[_SCORE],
                     images_per_s=latest["images_per_s"],
                 )
                 shown = len(epochs)
@@ -244,6 +255,11 @@ def _following(spool: Path, advance: Advance, log_epochs: Callable[[list[dict[st
     finally:
         done.set()
         thread.join()
+
+
+def _run_key(run: Path) -> str:
+    """Names a run folder in MLflow's tags, whatever characters its path has."""
+    return hashlib.sha256(str(run).encode()).hexdigest()[:16]
 
 
 def _params(job: TrainJob) -> dict[str, Any]:

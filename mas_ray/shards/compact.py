@@ -25,8 +25,11 @@ class Slice:
     stop: int
 
 
-def plan_shards(num_rows: Mapping[str, int]) -> dict[str, tuple[Slice, ...]]:
-    """Which rows go into which shard (path relative to the dataset), in the order of the takes given."""
+def plan_shards(num_rows: Mapping[str, int], *, version: str) -> dict[str, tuple[Slice, ...]]:
+    """Which rows go into which shard (path relative to the dataset), in the order of the takes given.
+
+    ``version`` names the folder of this content's shards, so that new content never overwrites old files.
+    """
     shards: list[list[Slice]] = []
     room = 0
     for take_id, total in num_rows.items():
@@ -39,7 +42,7 @@ def plan_shards(num_rows: Mapping[str, int]) -> dict[str, tuple[Slice, ...]]:
             shards[-1].append(Slice(take_id=take_id, start=start, stop=stop))
             room -= stop - start
             start = stop
-    return {f"shards/part-{i:05d}.parquet": tuple(slices) for i, slices in enumerate(shards)}
+    return {f"shards/{version}/part-{i:05d}.parquet": tuple(slices) for i, slices in enumerate(shards)}
 
 
 def write_shard(folder: Path, path: str, slices: tuple[Slice, ...], rows_of_take: RowsOfTake) -> ShardEntry:

@@ -9,6 +9,7 @@ from typing import Literal
 
 from mas_ray.config import codec
 from mas_ray.config.ingest import CropConfig, FrameSampling, MaskConfig, MaskQualityConfig, SplitConfig
+from mas_ray.shards.write import write_text
 
 FORMAT = "mas-ray dataset 1"
 DISTANCE_MAP_SIZE = 128
@@ -95,16 +96,14 @@ class Manifest:
     rejects: tuple[RejectCount, ...]
 
     @property
-    def view_names(self) -> tuple[str, ...]:
-        """The names of all views of all takes, sorted: the views axis of a batch."""
-        return tuple(sorted({view for take in self.takes for view in take.views}))
+    def view_slots(self) -> dict[str, tuple[str, ...]]:
+        """The views of each take in the order of the views axis. Views of different takes share its places."""
+        return {take.take_id: take.views for take in self.takes}
 
 
 def write_manifest(path: Path, manifest: Manifest) -> None:
     """Write the manifest, whole or not at all."""
-    partial = path.with_name(path.name + ".partial")
-    partial.write_text(codec.dumps(manifest))
-    partial.replace(path)
+    write_text(path, codec.dumps(manifest))
 
 
 def read_manifest(path: Path) -> Manifest:

@@ -41,6 +41,17 @@ def read_take(folder: Path, manifest: Manifest, take_id: str) -> Iterator[dict[s
             yield from (row for row in read_rows(folder / shard.path) if row["take_id"] == take_id)
 
 
+def count_rows(folder: Path, manifest: Manifest, split: SplitName) -> int:
+    """How many frame sets a split has; reads no pictures."""
+    ranges = {item.take_id: item for item in manifest.splits.ranges(split)}
+    count = 0
+    for shard in manifest.shards:
+        table = pq.read_table(folder / shard.path, columns=["take_id", "instant"])
+        for take_id, instant in zip(table["take_id"].to_pylist(), table["instant"].to_pylist(), strict=True):
+            count += take_id in ranges and ranges[take_id].start <= instant < ranges[take_id].stop
+    return count
+
+
 def read_split(folder: Path, manifest: Manifest, split: SplitName) -> Iterator[dict[str, Any]]:
     """The rows of a split in the order of takes and instants, from the dataset in ``folder``."""
     ranges = {item.take_id: item for item in manifest.splits.ranges(split)}

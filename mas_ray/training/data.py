@@ -18,9 +18,11 @@ from mas_ray.shards.read import read_split
 class FrameSets:
     """The encoded rows of one split; ``batch`` decodes some of them."""
 
-    def __init__(self, rows: Sequence[Mapping[str, Any]], views: Sequence[str], cascade: CascadeConfig) -> None:
+    def __init__(
+        self, rows: Sequence[Mapping[str, Any]], view_slots: Mapping[str, Sequence[str]], cascade: CascadeConfig
+    ) -> None:
         self._rows = rows
-        self._views = tuple(views)
+        self._view_slots = view_slots
         self._cascade = cascade
 
     def __len__(self) -> int:
@@ -28,7 +30,7 @@ class FrameSets:
 
     def batch(self, rows: Int64[np.ndarray, " batch"]) -> Batch:
         """The frame sets of these row numbers."""
-        return collate([self._rows[row] for row in rows.tolist()], self._views, self._cascade)
+        return collate([self._rows[row] for row in rows.tolist()], self._view_slots, self._cascade)
 
 
 def open_split(folder: Path, manifest: Manifest, split: SplitName, cascade: CascadeConfig) -> FrameSets:
@@ -36,4 +38,4 @@ def open_split(folder: Path, manifest: Manifest, split: SplitName, cascade: Casc
     rows = list(read_split(folder, manifest, split))
     if not rows:
         raise ValueError(f"{folder / 'manifest.json'}: the {split} split has no frame sets")
-    return FrameSets(rows, manifest.view_names, cascade)
+    return FrameSets(rows, manifest.view_slots, cascade)

@@ -64,7 +64,7 @@ def run_stage(
 
     Raises:
         ValueError: The batch does not divide among the workers.
-        FloatingPointError: The loss is not finite; the message names stage, step and rows.
+        FloatingPointError: The loss or its gradient is not finite; the message names stage, step and rows.
     """
     if cascade.batch_size % world_size:
         raise ValueError(f"batch_size: {cascade.batch_size} frame sets do not divide among {world_size} workers")
@@ -85,7 +85,7 @@ def run_stage(
             num_views = batch.valid.shape[1]
             warps = draw_warps(
                 rows,
-                num_views=num_views,
+                batch.valid,
                 num_warped=min(cascade.equivariance_views or num_views, num_views),
                 scale=cascade.equivariance_scale,
                 seed=cascade.seed,
@@ -94,12 +94,13 @@ def run_stage(
             waited = time.perf_counter() - start
             state.optimizer.zero_grad(set_to_none=True)
             losses: LossBreakdown = objective(batch, warps, step)
+            where = f"stage {stage.name!r}, step {step}, rows {rows.tolist()} of the split"
             if not torch.isfinite(losses.total):
-                raise FloatingPointError(
-                    f"loss is not finite in stage {stage.name!r}, step {step}, rows {rows.tolist()} of the split"
-                )
+                raise FloatingPointError(f"loss is not finite in {where}")
             losses.total.backward()
             norm = nn.utils.clip_grad_norm_(parameters, cascade.gradient_clip or torch.inf)
+            if not torch.isfinite(norm):
+                raise FloatingPointError(f"gradient is not finite in {where}")
             state.optimizer.step()
             ends_epoch = index == steps_per_epoch - 1
             state.epoch = epoch + 1 if ends_epoch else epoch

@@ -1,4 +1,4 @@
-"""Which rows make which batch, and how they are warped: pure functions of (seed, stage, epoch, row).
+"""Which rows make which batch, and how they are warped: pure functions of seed, place in the stage, and row.
 
 Nothing here keeps state, so a resumed run sees what an undisturbed one would have seen, and the same global batch
 whatever the number of workers.
@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import numpy as np
 import torch
-from jaxtyping import Int64
+from jaxtyping import Bool, Int64
 
 from mas_ray.geometry.affine import random_affines
 from mas_ray.training.objective import Warps
@@ -42,13 +42,20 @@ def epoch_rows(
 
 
 def draw_warps(
-    rows: Int64[np.ndarray, " batch"], *, num_views: int, num_warped: int, scale: float, seed: int, step: int
+    rows: Int64[np.ndarray, " batch"],
+    valid: Bool[torch.Tensor, "batch views"],
+    *,
+    num_warped: int,
+    scale: float,
+    seed: int,
+    step: int,
 ) -> Warps:
-    """Affine maps for some views of each row; a function of the row, not of its place in the batch."""
+    """Affine maps for some views of each row, valid ones first; the row decides, not its place in the batch."""
     views: list[torch.Tensor] = []
     maps: list[torch.Tensor] = []
-    for row in rows.tolist():
+    for row, there in zip(rows.tolist(), valid.cpu(), strict=True):
         generator = torch.Generator().manual_seed(int(np.random.SeedSequence((seed, step, row)).generate_state(1)[0]))
-        views.append(torch.randperm(num_views, generator=generator)[:num_warped])
+        order = torch.randperm(len(there), generator=generator)
+        views.append(order[torch.argsort(~there[order], stable=True)][:num_warped])
         maps.append(random_affines(num_warped, scale, generator))
     return Warps(view=torch.stack(views), input_from_output=torch.stack(maps))

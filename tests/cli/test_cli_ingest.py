@@ -70,7 +70,7 @@ def test_help_lists_at_most_eight_flags(capsys):
         "--annotations",
         "--masks",
         "--stride",
-        "--max-instants",
+        "--split",
         "--workers",
         "--job",
     }

@@ -57,5 +57,17 @@ def test_bad_json_is_one_line():
 
 
 def test_bones_too_thin_for_the_map_are_refused():
+    thin = tuple(replace(stage, arm_bone_width=0.01) for stage in paper_cascade().stages)
     with pytest.raises(ValueError, match=r"mask_size: .* expected at least 1"):
-        replace(paper_cascade(), mask_size=32)
+        replace(paper_cascade(), stages=thin)
+
+
+@pytest.mark.parametrize(
+    "field",
+    [{"batch_size": 0}, {"steps_per_epoch": 0}, {"equivariance_views": 0}, {"mask_size": 65}, {"mask_size": 48}],
+)
+def test_sizes_that_cannot_be_are_refused(field):
+    with pytest.raises(ValueError, match=f"{next(iter(field))}: expected"):
+        replace(paper_cascade(), **field)
+    with pytest.raises(ValueError, match="learning_rates: expected"):
+        replace(paper_cascade().stages[0], learning_rates=())

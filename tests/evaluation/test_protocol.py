@@ -78,7 +78,7 @@ def _perfect(reference_mm: torch.Tensor, geometry: ViewGeometry) -> PosePredicti
         take_id=("dance",) * FRAMES,
         instant=tuple(range(FRAMES)),
         timestamp_s=tuple(n / 25 for n in range(FRAMES)),
-        views=tuple(f"cam{n}" for n in range(num_views)),
+        views=(tuple(f"cam{n}" for n in range(num_views)),) * FRAMES,
         keypoints_px=camera.project(in_views).float(),
         keypoints_crop_ndc=ndc_from_pixel(crop_px, CROP_PX).float(),
         depth_mm=(depth - depth[..., :1]).float(),

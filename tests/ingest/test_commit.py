@@ -74,21 +74,23 @@ def test_record_round_trip_and_staleness(tmp_path):
 
 
 def test_attempts_that_end_take_their_line_back(tmp_path):
-    with commit.attempt(tmp_path / "walk", "c1") as first:
+    with commit.attempt(tmp_path / "walk", "c1", "now"):
         assert commit.num_deaths(tmp_path / "walk", "c1") == 1
-    with pytest.raises(OSError, match="disk"), commit.attempt(tmp_path / "walk", "c1") as second:
+    with pytest.raises(OSError, match="disk"), commit.attempt(tmp_path / "walk", "c1", "now"):
         raise OSError("disk is full")
-    assert (first, second) == (1, 1)
     assert commit.num_deaths(tmp_path / "walk", "c1") == 0
 
 
-def test_deaths_count_for_their_content_only(tmp_path):
-    (tmp_path / "attempts").write_text("attempt 1 c1\nattempt 2 c1\nattempt 1 c2\n")
+def test_deaths_count_by_content_and_session(tmp_path):
+    (tmp_path / "attempts").write_text("attempt old c1\nattempt now c1\nattempt now c2\n")
     (tmp_path / "part.parquet.partial-77").write_text("left behind")
-    with commit.attempt(tmp_path, "c1") as number:
-        assert number == 3
+    with commit.attempt(tmp_path, "c1", "now"):
+        assert commit.num_deaths(tmp_path, "c1", "now") == 2
         assert not list(tmp_path.glob("*.partial-*"))
     assert commit.num_deaths(tmp_path, "c1") == 2
+    assert commit.num_deaths(tmp_path, "c1", "now") == 1
     assert commit.num_deaths(tmp_path, "c2") == 1
-    commit.forget_attempt(tmp_path)
-    assert commit.num_deaths(tmp_path, "c2") == 0
+    commit.forget_attempt(tmp_path, "old")
+    assert commit.num_deaths(tmp_path, "c1") == 1
+    commit.forget_attempt(tmp_path, "old")
+    assert commit.num_deaths(tmp_path, "c1") == 1

@@ -24,6 +24,8 @@ SETTINGS = TakeSettings(
         crop=CropConfig(size_px=64),
         sampling=FrameSampling(),
     ),
+    masks=ProvidedMasks(),
+    session="s",
     max_attempts=3,
     num_threads=1,
     selfie_model=None,
@@ -97,11 +99,20 @@ def test_lost_part_is_made_again_byte_for_byte(take, tmp_path):
 def test_a_take_that_kills_is_set_aside_unopened(take, tmp_path, monkeypatch):
     monkeypatch.setattr(take_work, "probe", lambda clip: pytest.fail("opened"))
     (tmp_path / "work").mkdir()
-    (tmp_path / "work" / "attempts").write_text("".join(f"attempt {i} c\n" for i in (1, 2, 3)))
+    (tmp_path / "work" / "attempts").write_text("attempt s c\n" * 3)
     record = run(take, tmp_path / "work")
     assert [r.reason for r in record.rejects] == ["crashed"]
     assert record.instants == ()
     assert commit.read_record(tmp_path / "work", "c") == record
+
+
+def test_a_take_that_only_died_with_its_driver_is_tried_again(take, tmp_path):
+    (tmp_path / "work").mkdir()
+    (tmp_path / "work" / "attempts").write_text("".join(f"attempt killed{i} c\n" for i in range(9)))
+    assert run(take, tmp_path / "work").instants
+    (tmp_path / "other").mkdir()
+    (tmp_path / "other" / "attempts").write_text("".join(f"attempt killed{i} c\n" for i in range(10)))
+    assert [r.reason for r in run(take, tmp_path / "other").rejects] == ["crashed"]
 
 
 def test_no_view_at_all_drops_the_instant(tmp_path):

@@ -202,7 +202,7 @@ class TruthfulEstimator(PoseEstimator):
             take_id=tuple(row["take_id"] for row in rows),
             instant=tuple(row["instant"] for row in rows),
             timestamp_s=tuple(row["timestamp_s"] for row in rows),
-            views=views,
+            views=(tuple(views),) * len(rows),
             keypoints_px=keypoints,
             keypoints_crop_ndc=ndc_from_pixel(crop_px, CROP_PX),
             depth_mm=depth - depth[..., :1],

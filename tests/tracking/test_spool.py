@@ -21,3 +21,13 @@ def test_a_line_in_the_making_is_left_alone(tmp_path):
     path.write_text(json.dumps(_report(0, 1.0)) + "\n" + '{"epoch": 1, "lo')
     assert [line["epoch"] for line in read_spool(path)] == [0]
     assert read_spool(tmp_path / "absent.jsonl") == []
+
+
+def test_a_torn_line_costs_its_epoch_only(tmp_path):
+    path = tmp_path / "metrics.jsonl"
+    spool = ReportSpool(str(path))
+    spool.after_report(None, [_report(0, 1.0)], None)
+    with path.open("a") as file:
+        file.write('{"epoch": 1, "lo')
+    spool.after_report(None, [_report(2, 3.0)], None)
+    assert [line["epoch"] for line in read_spool(path)] == [0, 2]

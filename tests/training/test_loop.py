@@ -99,6 +99,15 @@ def test_a_loss_that_is_not_finite_stops_and_names_the_rows(tiny_dataset):
         next(training.steps())
 
 
+def test_a_gradient_that_is_not_finite_never_reaches_the_weights(tiny_dataset, monkeypatch):
+    training = _Training(tiny_dataset, _cascade(epochs=1, steps=1))
+    before = [p.clone() for p in training.state.detector.parameters()]
+    monkeypatch.setattr(torch.nn.utils, "clip_grad_norm_", lambda *_: torch.tensor(torch.nan))
+    with pytest.raises(FloatingPointError, match="gradient is not finite in stage 'torso', step 0"):
+        next(training.steps())
+    assert all(torch.equal(a, b) for a, b in zip(before, training.state.detector.parameters(), strict=True))
+
+
 def test_each_stage_lowers_its_mask_loss_on_eight_frame_sets(tiny_dataset):
     cascade = cpu_cascade()
     quick = tuple(
