@@ -176,7 +176,7 @@ def _cautions(found: Evaluation) -> list[str]:
         )
     if source.split != "test":
         cautions.append(f"These figures are of the {source.split} split, not of a held-out test split.")
-    cautions.append(f"The reference is: {source.reference}. Its own error, if it has any, is part of every figure.")
+    cautions.append(f"All errors are against this reference, its own error included: {source.reference}.")
     return cautions
 
 

@@ -84,7 +84,7 @@ def test_figures_and_their_conditions_are_stated():
         "91.2 mm",
         "3.63 %",
         "Training and test frames come from the same clip (dance)",
-        "The reference is: triangulated OpenPose",
+        "against this reference, its own error included: triangulated OpenPose",
         "2 more have no reference",
         "12.0 mm in front of the straight leg (standard error 1.5 mm over 8 poses",
         "so the names are kept",
