@@ -9,6 +9,7 @@ import cv2
 import numpy as np
 import skfmm
 from jaxtyping import Bool, Float32, Float64
+from scipy.ndimage import distance_transform_edt
 
 from mas_ray.shards.manifest import DISTANCE_MAP_SIZE
 
@@ -29,7 +30,8 @@ def geodesic_distances(mask: Bool[np.ndarray, "height width"]) -> Float32[np.nda
     foreground = _foreground_distance(small)
     reached = np.isfinite(foreground)
     foreground = np.where(reached, _max_normalised(np.where(reached, foreground, 0.0)), 1.0)
-    outside = cv2.distanceTransform((~small).astype(np.uint8), cv2.DIST_L2, cv2.DIST_MASK_PRECISE)
+    # OpenCV's precise transform is faster, and rounds differently from process to process: rows would not repeat.
+    outside = np.asarray(distance_transform_edt(~small), dtype=np.float64)
     background = _max_normalised(outside if not small.all() else np.zeros(small.shape))
     return np.stack([foreground, background]).astype(np.float32)
 

@@ -1,3 +1,6 @@
+import subprocess
+import sys
+
 import numpy as np
 import pytest
 
@@ -132,3 +135,27 @@ def test_default_weights_span_the_known_range():
     mask = CORNERS["u_shape"]
     np.testing.assert_allclose([weight[mask].min(), weight[mask].max()], [3.0, np.exp(2) + 2], atol=1e-5)
     np.testing.assert_allclose(weight[~mask].max(), 4.0, atol=1e-5)
+
+
+_DIGEST = """
+import hashlib, sys
+import cv2, numpy as np
+from mas_ray.ingest.geodesic import geodesic_distances
+from mas_ray.shards.images import encode_distances
+cv2.setNumThreads(int(sys.argv[1]))
+digest = hashlib.sha256()
+for seed in range(60):
+    coarse = np.random.default_rng(seed).normal(size=(9, 9)).astype(np.float32)
+    blobs = cv2.resize(coarse, (256, 256), interpolation=cv2.INTER_CUBIC) > 0.4
+    digest.update(encode_distances(geodesic_distances(blobs)))
+print(digest.hexdigest())
+"""
+
+
+def test_every_process_gives_the_same_bytes():
+    """Rows must repeat, or a shard that is made again is another one."""
+    runs = [
+        subprocess.run([sys.executable, "-c", _DIGEST, threads], capture_output=True, text=True, check=True).stdout
+        for threads in ("1", "1", "2")
+    ]
+    assert len(set(runs)) == 1
