@@ -60,9 +60,14 @@ def ingest(job: IngestJob) -> Manifest:
         if todo:
             _check_disk(job, todo)
             settings = _settings(job, parameters)
-            with session.connect():
-                session.require(job.workers, "ingest")
-                ingest_on_ray(todo, settings, job.workers, num_instants=_num_instants(job, todo))
+            try:
+                with session.connect():
+                    session.require(job.workers, "ingest")
+                    ingest_on_ray(todo, settings, job.workers, num_instants=_num_instants(job, todo))
+            except KeyboardInterrupt:
+                for item in todo:  # the workers are gone by now: what they had begun was ended from outside
+                    commit.forget_attempt(item.folder, settings.session)
+                raise
         manifest = assemble(job, planned, parameters, old)
         if not todo and manifest == old.manifest and not old.damaged:
             note(f"ingest: {output / 'manifest.json'} is complete, nothing to do")

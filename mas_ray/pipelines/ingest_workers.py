@@ -12,7 +12,6 @@ import ray
 from ray.exceptions import RayError
 
 from mas_ray.config.jobs import Workers
-from mas_ray.ingest import commit
 from mas_ray.ingest.take_work import PlannedTake, TakeSettings, ingest_take
 from mas_ray.pipelines import session
 from mas_ray.pipelines.progress import Advance, progress
@@ -58,9 +57,6 @@ def ingest_on_ray(todo: Sequence[PlannedTake], settings: TakeSettings, workers: 
                 figures["takes"] = f"{num_done}/{len(todo)}"
     except RayError as error:
         raise TakeFailedError(f"Ray gave up: {str(error).strip().splitlines()[-1]}") from error
-    except KeyboardInterrupt:
-        _forgive(todo, settings.session)
-        raise
     if errors:
         raise TakeFailedError(f"{errors[0]} ({len(errors)} of {len(todo)} takes failed)")
 
@@ -136,9 +132,3 @@ def _polled(counter: Any, advance: Advance) -> Generator[dict[str, str], None, N
     finally:
         stop.set()
         thread.join(timeout=10 * _POLL_S)
-
-
-def _forgive(todo: Sequence[PlannedTake], session: str) -> None:
-    """An interrupt ends attempts from outside: they do not count against their takes."""
-    for item in todo:
-        commit.forget_attempt(item.folder, session)
