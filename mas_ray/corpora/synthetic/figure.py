@@ -12,6 +12,7 @@ import numpy as np
 from jaxtyping import Float64
 
 from mas_ray.corpora.synthetic.body import SIDES, PosedBody, Proportions, nose_in_head
+from mas_ray.corpora.synthetic.config import FrontCue
 from mas_ray.corpora.synthetic.rasteriser import RoundCones
 from mas_ray.skeleton import H36M_18
 
@@ -35,13 +36,15 @@ class Appearance:
     """Shows in front, where the jacket is open, and as the collar."""
     trousers: _Rgb
     shoes: _Rgb
+    jacket_is_open: bool
+    """Wide open, or all but closed."""
     has_long_sleeves: bool
     has_long_legs: bool
 
 
-def random_appearance(rng: np.random.Generator) -> Appearance:
-    """Clothes at random. The shirt is much lighter than the jacket, or much darker."""
-    jacket_is_light = bool(rng.integers(2))
+def random_appearance(rng: np.random.Generator, *, front_cue: FrontCue) -> Appearance:
+    """Clothes at random. The shirt is much lighter than the jacket; if the cue is hard, it may be much darker."""
+    jacket_is_light = bool(rng.integers(2)) and front_cue == "hard"
     light, dark = (0.72, 0.95), (0.22, 0.42)
     return Appearance(
         skin=_SKINS[rng.integers(len(_SKINS))],
@@ -50,6 +53,7 @@ def random_appearance(rng: np.random.Generator) -> Appearance:
         shirt=_dye(rng, dark if jacket_is_light else light),
         trousers=_dye(rng, (0.2, 0.7)),
         shoes=_dye(rng, (0.1, 0.9)),
+        jacket_is_open=front_cue == "easy",
         has_long_sleeves=bool(rng.uniform() < 0.6),
         has_long_legs=bool(rng.uniform() < 0.75),
     )
@@ -103,10 +107,12 @@ def _add_trunk(
         shapes.add(chest, waist, (0.42 * girth, 0.35 * girth), appearance.jacket)
         shapes.add(waist, in_chest(0.0, sign * 0.30, 0.18), (0.35 * girth, 0.40 * girth), appearance.jacket)
         shapes.add(in_chest(0.0, 0.0, top + 0.1), joints[f"{side}_shoulder"], (0.26, 0.25), appearance.jacket)
-        shapes.add(  # half of the shirt front, proud of the jacket
-            in_chest(0.21, sign * 0.17, top - 0.34),
-            in_chest(0.19, sign * 0.17, 0.25),
-            (0.31 * girth, 0.31 * girth),
+        # Half of the shirt front, proud of the jacket.
+        ahead, aside, radius = (0.21, 0.17, 0.31) if appearance.jacket_is_open else (0.37, 0.0, 0.15)
+        shapes.add(
+            in_chest(ahead, sign * aside, top - 0.34),
+            in_chest(ahead - 0.02, sign * aside, 0.25),
+            (radius * girth, radius * girth),
             appearance.shirt,
         )
     shapes.add(

@@ -57,7 +57,7 @@ class _Action:
     arms: tuple[_Arm, ...]
     """Each arm draws one of these, independently of the other."""
     trunk_forward: _Degrees = (-4, 8)
-    trunk_sideways: _Degrees = (-5, 5)
+    trunk_sideways: _Degrees = (-9, 9)
     trunk_twist: _Degrees = (-12, 12)
     crouch: _Degrees = (0, 12)
     """Flexion of the hips; the knees bend twice as much."""
@@ -81,7 +81,12 @@ _ACTIONS = {
     "raise": _Action(arms=(_RAISED, _RAISED, _SIDEWAYS), trunk_forward=(-6, 10)),
     "reach": _Action(arms=(_REACHING, _REACHING, _HANGING), trunk_forward=(0, 25), trunk_twist=(-35, 35), stride=12),
     "bend": _Action(arms=(_REACHING, _HANGING, _SIDEWAYS), trunk_forward=(15, 75), crouch=(0, 40)),
-    "lean": _Action(arms=(_HANGING, _RAISED, _SIDEWAYS, _ON_HIP), trunk_sideways=(-32, 32), trunk_twist=(-20, 20)),
+    "lean": _Action(
+        arms=(_HANGING, _RAISED, _SIDEWAYS, _ON_HIP),
+        trunk_forward=(-16, 10),
+        trunk_sideways=(-36, 36),
+        trunk_twist=(-20, 20),
+    ),
     "turn": _Action(arms=(_HANGING, _SIDEWAYS, _REACHING), turn_rate_s=(0.8, 1.6), stride=10),
 }
 ACTIONS = tuple(_ACTIONS)
@@ -152,7 +157,7 @@ def _keyframes(kind: _Action, num: int, rng: np.random.Generator) -> JointAngles
         shoulder_rotation=of_arms("rotation"),
         elbow_flexion=of_arms("elbow"),
         hip_flexion=crouch + degrees((-4, 8), 2),
-        hip_abduction=degrees((2, 11), 2),
+        hip_abduction=degrees((-3, 11), 2),
         knee_flexion=2 * crouch + degrees((2, 14), 2),
     )
 

@@ -89,7 +89,7 @@ def record(config: SyntheticConfig, subject: int, take: int) -> Recording:
         cameras=cameras,
         backgrounds=random_room(cameras, rng),
         proportions=proportions,
-        appearance=random_appearance(rng),
+        appearance=random_appearance(rng, front_cue=config.front_cue),
         body=pose(proportions, angles),
         light=light / np.linalg.norm(light),
     )
