@@ -14,32 +14,127 @@ def _mirrored(keypoints: torch.Tensor) -> torch.Tensor:
     return keypoints[..., list(H36M_18.mirror_permutation), :]
 
 
-ONES = torch.ones((), dtype=torch.float64)
+def _maps(seed: int) -> torch.Tensor:
+    return torch.rand(5, 7, dtype=torch.float64, generator=torch.Generator().manual_seed(seed))
+
+
+def _in_space_mm(keypoints: torch.Tensor) -> torch.Tensor:
+    return torch.cat([keypoints, keypoints[..., :1]], dim=-1) * 300
+
+
+def _at(positions: dict[str, tuple[float, ...]], axes: int = 2) -> torch.Tensor:
+    """All joints at the origin but for these."""
+    joints = torch.zeros(18, axes, dtype=torch.float64)
+    for name, position in positions.items():
+        joints[H36M_18.index(name)] = torch.tensor(position, dtype=torch.float64)
+    return joints
+
+
 TARGET = _keypoints().flip(0)
+OF_KEYPOINTS = {
+    "bone_length": lambda k: losses.bone_length(k, k.new_tensor(1.7), H36M_18),
+    "symmetry": lambda k: losses.symmetry(k, H36M_18),
+    "spine_midpoint": lambda k: losses.spine_midpoint(k, H36M_18),
+    "tied_limbs": lambda k: losses.tied_limbs(k, H36M_18),
+    "equivariance": lambda k: losses.equivariance(k, TARGET.to(k)),
+    "equivariance, other branch": lambda k: losses.equivariance(TARGET.to(k), k),
+    "anchor": lambda k: losses.anchor(k, TARGET.to(k), torch.arange(18.0).to(k)),
+    "consistency": lambda k: losses.consistency(k, TARGET.to(k)),
+    "consistency, near": lambda k: losses.consistency(k, 0.97 * _keypoints().to(k)),
+    "depth": lambda k: losses.depth(k[..., 0], 2 * TARGET[..., 1].to(k)),
+    "limb_equality": lambda k: losses.limb_equality(_in_space_mm(k), H36M_18),
+}
+OF_MAPS = {
+    "mask_reconstruction": lambda m: losses.mask_reconstruction(m, _maps(1).to(m), 30 * _maps(2).to(m)),
+    "mask_reconstruction, of the weight": lambda m: losses.mask_reconstruction(_maps(3).to(m), _maps(1).to(m), 30 * m),
+}
+CASES = [(loss, _keypoints()) for loss in OF_KEYPOINTS.values()] + [(loss, _maps(0)) for loss in OF_MAPS.values()]
+IDS = [*OF_KEYPOINTS, *OF_MAPS]
 
 
-@pytest.mark.parametrize(
-    "loss",
-    [
-        lambda k: losses.bone_length(k, ONES * 1.7, H36M_18),
-        lambda k: losses.symmetry(k, H36M_18),
-        lambda k: losses.spine_midpoint(k, H36M_18),
-        lambda k: losses.tied_limbs(k, H36M_18),
-        lambda k: losses.equivariance(k, TARGET),
-        lambda k: losses.anchor(k, TARGET, torch.arange(18.0, dtype=torch.float64)),
-        lambda k: losses.consistency(k, TARGET),
-        lambda k: losses.depth(k[..., 0], TARGET[..., 1]),
-        lambda k: losses.limb_equality(torch.cat([k, k[..., :1]], dim=-1) * 300, H36M_18),
-    ],
-)
-def test_gradcheck(loss):
-    assert torch.autograd.gradcheck(loss, (_keypoints().requires_grad_(),))
+@pytest.mark.parametrize(("loss", "values"), CASES, ids=IDS)
+def test_gradcheck(loss, values):
+    assert torch.autograd.gradcheck(loss, (values.clone().requires_grad_(),))
+
+
+@pytest.mark.parametrize(("loss", "values"), CASES, ids=IDS)
+def test_float32_agrees_with_float64(loss, values):
+    results, gradients = [], []
+    for dtype in (torch.float32, torch.float64):
+        leaf = values.float().to(dtype).requires_grad_()
+        result = loss(leaf)
+        (gradient,) = torch.autograd.grad(result, leaf)
+        results.append(result.detach())
+        gradients.append(gradient.double())
+    assert results[0].dtype == torch.float32
+    assert float(results[0]) == pytest.approx(float(results[1]), rel=1e-5)
+    assert (gradients[0] - gradients[1]).abs().max() <= 1e-5 * gradients[1].abs().max()
+
+
+def test_every_loss_is_among_the_cases():
+    public = {name for name, value in vars(losses).items() if callable(value) and value.__module__ == losses.__name__}
+    tested = {name.split(",")[0] for name in IDS}
+    assert tested == {name for name in public if not name.startswith("_")}
 
 
 def test_mask_reconstruction_is_the_weighted_mean_square():
     drawn, mask = torch.tensor([[0.5, 1.0], [0.0, 0.0]]), torch.tensor([[1.0, 1.0], [0.0, 1.0]])
     weight = torch.tensor([[2.0, 9.0], [9.0, 0.5]])
     assert float(losses.mask_reconstruction(drawn, mask, weight)) == pytest.approx((2 * 0.25 + 0.5) / 4)
+
+
+@pytest.mark.parametrize("stretch", [1.0, 2.0])
+def test_bone_length_by_hand(stretch):
+    height = 1.6
+    expected = (stretch - 1) ** 2 * (0.141**2 + 0.135**2 + 0.035**2 + 0.071**2 + 0.068**2)
+    upward = {"pelvis": 0.0, "spine": 0.141, "thorax": 0.276, "neck": 0.311, "nose": 0.382, "head": 0.45}
+    keypoints = _at({name: (0.2, 0.1 - stretch * height * share) for name, share in upward.items()})
+    loss = losses.bone_length(keypoints, torch.tensor(height, dtype=torch.float64), H36M_18)
+    assert float(loss) == pytest.approx(expected, rel=1e-6, abs=1e-12)
+
+
+@pytest.mark.parametrize(
+    ("loss", "moved", "expected"),
+    [
+        (losses.symmetry, {"thorax": (0.3, 0.4)}, 0.25 / 4),
+        (losses.symmetry, {"left_hip": (0.3, 0.4)}, 0.25 / 4 / 4),
+        (losses.symmetry, {"left_hip": (0.3, 0.4), "right_hip": (-0.3, -0.4)}, 0.0),
+        (losses.spine_midpoint, {"spine": (0.3, 0.4)}, 0.25 / 2),
+        (losses.spine_midpoint, {"pelvis": (0.3, 0.4)}, 0.25 / 4 / 2),
+        (losses.tied_limbs, {"left_wrist": (0.3, 0.4)}, 0.25 / 4),
+        (losses.tied_limbs, {"left_wrist": (0.3, 0.4), "right_elbow": (0.5, 0.0)}, 0.5 / 4),
+        (losses.tied_limbs, {"left_knee": (0.3, 0.4)}, 0.0),
+    ],
+)
+def test_shape_losses_by_hand(loss, moved, expected):
+    assert float(loss(_at(moved), H36M_18)) == pytest.approx(expected, abs=1e-12)
+
+
+def test_losses_between_keypoints_by_hand():
+    origin, moved = _at({}), _at({"nose": (0.3, 0.4), "left_knee": (0.0, 0.04)})
+    assert float(losses.equivariance(moved, origin)) == pytest.approx((0.25 + 0.0016) / 18)
+    weight = torch.zeros(18, dtype=torch.float64)
+    weight[[H36M_18.index("nose"), H36M_18.index("pelvis")]] = torch.tensor([1.0, 3.0], dtype=torch.float64)
+    assert float(losses.anchor(moved, origin, weight)) == pytest.approx(0.25 / 4)
+    # Beyond a tenth of the half-width the Huber distance grows by a tenth of the distance, below by half its square.
+    expected = (0.1 * (0.5 - 0.05) + 0.04**2 / 2) / 18
+    assert float(losses.consistency(moved, origin)) == pytest.approx(expected, rel=1e-6)
+
+
+def test_depth_by_hand():
+    found, target = torch.zeros(18, dtype=torch.float64), torch.zeros(18, dtype=torch.float64)
+    found[4], target[4] = 0.5, 0.2
+    target[7] = -3.0  # beyond the heatmap's range: as far as it goes
+    assert float(losses.depth(found, target)) == pytest.approx((0.09 + 1.0) / 18)
+
+
+@pytest.mark.parametrize(("left_thigh_mm", "expected"), [(500.0, 0.0), (400.0, 0.1**2), (9000.0, 1.0)])
+def test_limb_equality_by_hand(left_thigh_mm, expected):
+    thighs = {"right": 500.0, "left": left_thigh_mm}
+    knees = {f"{side}_knee": (0.0, thigh, 0.0) for side, thigh in thighs.items()}
+    ankles = {f"{side}_ankle": (0.0, thigh, 400.0) for side, thigh in thighs.items()}
+    loss = losses.limb_equality(_at({**knees, **ankles}, axes=3), H36M_18)
+    assert float(loss) == pytest.approx(expected / 4, rel=1e-6, abs=1e-12)
 
 
 def test_losses_vanish_where_they_should():
@@ -65,9 +160,27 @@ def test_swapping_all_names_changes_no_loss():
         lambda k: losses.limb_equality(torch.cat([k, k[..., :1]], dim=-1), H36M_18),
     ):
         torch.testing.assert_close(loss(keypoints), loss(mirrored))
+    target = _keypoints(4)[1:]
+    for loss in (
+        losses.equivariance,
+        losses.consistency,
+        lambda k, other: losses.depth(k[..., 0], other[..., 0]),
+    ):
+        torch.testing.assert_close(loss(keypoints, target), loss(mirrored, _mirrored(target)))
 
 
 def test_targets_pass_no_gradient():
     keypoints, target = _keypoints(), _keypoints().requires_grad_()
     loss = losses.consistency(keypoints, target) + losses.depth(keypoints[..., 0], target[..., 0])
     assert not loss.requires_grad
+
+
+def test_coinciding_joints_have_finite_gradients():
+    keypoints = torch.zeros(18, 2).requires_grad_()
+    total = (
+        losses.bone_length(keypoints, torch.tensor(1.7), H36M_18)
+        + losses.consistency(keypoints, torch.zeros(18, 2))
+        + losses.limb_equality(_in_space_mm(keypoints), H36M_18)
+    )
+    (gradient,) = torch.autograd.grad(total, keypoints)
+    assert torch.isfinite(gradient).all()

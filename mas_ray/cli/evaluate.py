@@ -18,12 +18,33 @@ def run(argv: Sequence[str]) -> int:
     evaluation = evaluate(job)
     source = evaluation.source
     print(f"{source.num_frame_sets} frame sets of the {source.split} split against: {source.reference}")
+    print(
+        "MPJPE and P-MPJPE of triangulated poses in mm (all joints, then the MPJPE of each group), 2D in % of the crop:"
+    )
+    groups = [group.group for group in evaluation.accuracy[0].groups]
+    rows = [["left and right", "MPJPE", "P-MPJPE", "2D", *(name for group in groups for name in (group, "2D"))]]
     for accuracy in evaluation.accuracy:
         errors, keypoints = accuracy.triangulated, accuracy.keypoints
-        parts = [] if errors is None else [f"MPJPE {errors.mpjpe_mm:.1f} mm, P-MPJPE {errors.p_mpjpe_mm:.1f} mm"]
-        parts += [] if keypoints is None else [f"2D {keypoints.percent_of_crop:.2f} % of the crop"]
-        print(f"  {accuracy.handling:<12} {', '.join(parts)}")
+        row = [accuracy.handling, _cell(errors and errors.mpjpe_mm, 1), _cell(errors and errors.p_mpjpe_mm, 1)]
+        row.append(_cell(keypoints and keypoints.percent_of_crop, 2))
+        for group in accuracy.groups:
+            row += [_cell(group.triangulated_mm, 1), _cell(group.percent_of_crop, 2)]
+        rows.append(row)
+    print(_table(rows))
     if source.takes_also_trained_on:
         print("  (training and evaluated frames come from the same clips)")
     print(f"wrote {Path(job.output) / 'evaluation.json'}")
     return 0
+
+
+def _cell(value: float | None, decimals: int) -> str:
+    return "-" if value is None else f"{value:.{decimals}f}"
+
+
+def _table(rows: Sequence[Sequence[str]]) -> str:
+    """The rows in columns: the first to the left, figures to the right."""
+    widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
+    return "\n".join(
+        "  ".join(["", row[0].ljust(widths[0]), *(c.rjust(w) for c, w in zip(row[1:], widths[1:], strict=True))])
+        for row in rows
+    )

@@ -2,9 +2,13 @@
 
 from __future__ import annotations
 
+import json
 import math
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from types import MappingProxyType
+from typing import Literal
 
 import torch
 from jaxtyping import Bool, Float
@@ -18,15 +22,29 @@ from mas_ray.shards.manifest import SplitName
 from mas_ray.shards.write import write_text
 from mas_ray.skeleton import Skeleton
 
-FORMAT = "mas-ray evaluation 1"
+FORMAT = "mas-ray evaluation 2"
 PROTOCOL = (
     "Every valid joint of every pose counts once, the pelvis with its zero too. MPJPE: both poses' pelvis on one "
     "point. N-MPJPE: also the optimal scale about the pelvis. P-MPJPE: the optimal similarity transform. "
     "Triangulated: one pose per frame set from its calibrated views. Monocular: one pose per view, from its own "
     "keypoints and depths, placed at the reference pelvis' depth. 2D: distance from the reference projected into "
     "the view, in percent of the crop's side and in pixels of the source image. r: share of a frame's views in the "
-    "minority about which side is left."
+    "minority about which side is left. Groups: trunk (pelvis, spine, thorax, neck, nose, head, hips, shoulders), legs "
+    "(knees, ankles), arms (elbows, wrists); their 3D errors are MPJPE."
 )
+
+JointGroup = Literal["trunk", "legs", "arms"]
+JOINT_GROUPS: Mapping[JointGroup, tuple[str, ...]] = MappingProxyType(
+    {
+        "trunk": (
+            *("pelvis", "spine", "thorax", "neck", "nose", "head"),
+            *("left_hip", "right_hip", "left_shoulder", "right_shoulder"),
+        ),
+        "legs": ("left_knee", "right_knee", "left_ankle", "right_ankle"),
+        "arms": ("left_elbow", "right_elbow", "left_wrist", "right_wrist"),
+    }
+)
+"""Every joint is in one of them."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -59,6 +77,16 @@ class JointError:
 
 
 @dataclass(frozen=True, kw_only=True)
+class GroupError:
+    """Mean error of a group of joints, root-aligned in 3D; None where no joint of it was comparable."""
+
+    group: JointGroup
+    triangulated_mm: float | None
+    monocular_mm: float | None
+    percent_of_crop: float | None
+
+
+@dataclass(frozen=True, kw_only=True)
 class Accuracy:
     """All errors under one handling of left and right. A part is None where nothing was comparable."""
 
@@ -68,6 +96,7 @@ class Accuracy:
     triangulated: PoseErrors | None
     monocular: PoseErrors | None
     keypoints: KeypointErrors | None
+    groups: tuple[GroupError, ...]
     joints: tuple[JointError, ...]
 
 
@@ -139,42 +168,21 @@ def read_evaluation(path: Path) -> Evaluation:
     """
     if not path.is_file():
         raise ValueError(f"{path}: no such evaluation")
-    evaluation = codec.loads(Evaluation, path.read_text(), str(path))
-    if evaluation.format != FORMAT:
-        raise ValueError(f"{path}: format {evaluation.format!r}, expected {FORMAT!r}")
-    return evaluation
+    try:
+        data = json.loads(path.read_text())
+    except json.JSONDecodeError as error:
+        raise ValueError(f"{path}: not valid JSON: {error}") from None
+    # Before the fields, which differ between formats.
+    found = data.get("format") if isinstance(data, dict) else None
+    if found != FORMAT:
+        raise ValueError(f"{path}: format {found!r}, expected {FORMAT!r}; evaluate again")
+    return codec.from_json(Evaluation, data, str(path))
 
 
-def _accuracy(
-    comparison: Comparison, skeleton: Skeleton, handling: Handling, swap: Bool[Tensor, " frames"]
-) -> Accuracy:
-    root = skeleton.parents.index(-1)
-    named = comparison.with_sides_exchanged(swap, skeleton)
-    reference_per_view = named.reference_mm.unsqueeze(1).expand_as(named.monocular_mm)
-    percent = metrics.keypoint_errors(named.keypoints_ndc, named.reference_ndc) * 100.0 / 2.0
-    triangulated = metrics.root_aligned_errors(named.triangulated_mm, named.reference_mm, root=root)
-    monocular = metrics.root_aligned_errors(named.monocular_mm, reference_per_view, root=root)
-    return Accuracy(
-        handling=handling,
-        exchanged_fraction=float(swap.double().mean()),
-        triangulated=_pose_errors(named.triangulated_mm, named.reference_mm, root),
-        monocular=_pose_errors(named.monocular_mm.flatten(0, 1), reference_per_view.flatten(0, 1), root),
-        keypoints=_keypoint_errors(named),
-        joints=tuple(
-            JointError(
-                joint=joint,
-                triangulated_mm=_mean_of_finite(triangulated[..., index]),
-                monocular_mm=_mean_of_finite(monocular[..., index]),
-                percent_of_crop=_mean_of_finite(percent[..., index]),
-            )
-            for index, joint in enumerate(skeleton.joints)
-        ),
-    )
-
-
-def _pose_errors(
-    predicted_mm: Float[Tensor, "poses joints 3"], reference_mm: Float[Tensor, "poses joints 3"], root: int
+def pose_errors(
+    predicted_mm: Float[Tensor, "poses joints 3"], reference_mm: Float[Tensor, "poses joints 3"], *, root: int
 ) -> PoseErrors | None:
+    """3D errors of the poses whose root is finite on both sides; None if there is none."""
     valid = _both_finite(predicted_mm, reference_mm)
     complete = valid[:, root]
     if not complete.any():
@@ -185,6 +193,42 @@ def _pose_errors(
         n_mpjpe_mm=metrics.n_mpjpe(predicted_mm, reference_mm, valid, root=root),
         p_mpjpe_mm=metrics.p_mpjpe(predicted_mm, reference_mm, valid),
         num_poses=int(complete.sum()),
+    )
+
+
+def group_errors(errors: Mapping[str, Float[Tensor, "... joints"]], skeleton: Skeleton) -> tuple[GroupError, ...]:
+    """The mean of each error, given by its field's name, over each group's joints; NaN does not count."""
+    return tuple(
+        GroupError(group=group, **_means(errors, [skeleton.index(joint) for joint in joints]))
+        for group, joints in JOINT_GROUPS.items()
+    )
+
+
+def mean_of_finite(errors: Float[Tensor, "*shape"]) -> float | None:
+    """Mean of the finite entries; None if there are none."""
+    finite = errors[errors.isfinite()]
+    return float(finite.mean()) if len(finite) else None
+
+
+def _accuracy(
+    comparison: Comparison, skeleton: Skeleton, handling: Handling, swap: Bool[Tensor, " frames"]
+) -> Accuracy:
+    root = skeleton.parents.index(-1)
+    named = comparison.with_sides_exchanged(swap, skeleton)
+    reference_per_view = named.reference_mm.unsqueeze(1).expand_as(named.monocular_mm)
+    errors = {
+        "triangulated_mm": metrics.root_aligned_errors(named.triangulated_mm, named.reference_mm, root=root),
+        "monocular_mm": metrics.root_aligned_errors(named.monocular_mm, reference_per_view, root=root),
+        "percent_of_crop": metrics.keypoint_errors(named.keypoints_ndc, named.reference_ndc) * 100.0 / 2.0,
+    }
+    return Accuracy(
+        handling=handling,
+        exchanged_fraction=float(swap.double().mean()),
+        triangulated=pose_errors(named.triangulated_mm, named.reference_mm, root=root),
+        monocular=pose_errors(named.monocular_mm.flatten(0, 1), reference_per_view.flatten(0, 1), root=root),
+        keypoints=_keypoint_errors(named),
+        groups=group_errors(errors, skeleton),
+        joints=tuple(JointError(joint=joint, **_means(errors, [index])) for index, joint in enumerate(skeleton.joints)),
     )
 
 
@@ -226,6 +270,5 @@ def _both_finite(predicted: Float[Tensor, "*shape axes"], reference: Float[Tenso
     return predicted.isfinite().all(-1) & reference.isfinite().all(-1)
 
 
-def _mean_of_finite(errors: Tensor) -> float | None:
-    finite = errors[errors.isfinite()]
-    return float(finite.mean()) if len(finite) else None
+def _means(errors: Mapping[str, Tensor], indices: Sequence[int]) -> dict[str, float | None]:
+    return {name: mean_of_finite(values[..., indices]) for name, values in errors.items()}

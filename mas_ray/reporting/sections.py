@@ -117,7 +117,7 @@ def evaluation(found: Evaluation | None) -> str:
             ),
             f'<ul class="handlings">{"".join(f"<li>{text}</li>" for text in _handlings(found))}</ul>',
             paragraph(f"Protocol. {found.protocol}", "caption"),
-            details("Error per joint (one bit, no labels)", _joint_table(found.under("global_bit"))),
+            details("Error per group and joint (one bit, no labels)", _joint_table(found.under("global_bit"))),
         ]
     )
 
@@ -231,14 +231,11 @@ def _joint_table(accuracy: Accuracy) -> str:
     def cell(value: float | None) -> str:
         return "–" if value is None else f"{value:.1f}"
 
+    named = [(f"all {group.group}", group) for group in accuracy.groups]
+    named += [(joint.joint.replace("_", " "), joint) for joint in accuracy.joints]
     rows = [
-        (
-            joint.joint.replace("_", " "),
-            cell(joint.triangulated_mm),
-            cell(joint.monocular_mm),
-            cell(joint.percent_of_crop),
-        )
-        for joint in accuracy.joints
+        (name, cell(error.triangulated_mm), cell(error.monocular_mm), cell(error.percent_of_crop))
+        for name, error in named
     ]
     return table(("joint", "triangulated mm", "monocular mm", "2D % of crop"), rows)
 

@@ -7,6 +7,7 @@ import torch
 
 from mas_ray.evaluation.comparison import Comparison, ViewGeometry, compare, concatenate
 from mas_ray.evaluation.protocol import (
+    JOINT_GROUPS,
     Evaluation,
     EvaluationSource,
     evaluate_comparison,
@@ -159,6 +160,44 @@ def test_a_wrong_depth_hurts_the_monocular_pose_alone():
     assert 9.5 < monocular < 11.5  # 180 mm over 18 joints, along a ray that is a little oblique
 
 
+def test_every_joint_is_in_one_group():
+    assert sorted(joint for joints in JOINT_GROUPS.values() for joint in joints) == sorted(H36M_18.joints)
+
+
+@pytest.mark.parametrize(("joint", "group"), [("left_wrist", "arms"), ("right_ankle", "legs"), ("thorax", "trunk")])
+def test_an_error_shows_in_its_own_group_alone(joint, group):
+    geometry, reference = _rig(), _figures()
+    comparison = _compare(_perfect(reference, geometry), geometry, reference)
+    comparison.triangulated_mm[:, H36M_18.index(joint), 0] += 60.0
+    comparison.keypoints_ndc[..., H36M_18.index(joint), 0] += 0.2  # 10 % of the side
+    groups = {found.group: found for found in _evaluate(comparison).under("raw").groups}
+    assert list(groups) == list(JOINT_GROUPS)
+    size = len(JOINT_GROUPS[group])
+    assert groups[group].triangulated_mm == pytest.approx(60 / size, abs=0.01)
+    assert groups[group].percent_of_crop == pytest.approx(10 / size, abs=0.01)
+    assert groups[group].monocular_mm == pytest.approx(0, abs=0.01)
+    for other in groups.keys() - {group}:
+        assert groups[other].triangulated_mm == pytest.approx(0, abs=0.01)
+        assert groups[other].percent_of_crop == pytest.approx(0, abs=0.01)
+
+
+def test_the_groups_weighted_by_their_joints_are_the_whole():
+    geometry, reference = _rig(), _figures()
+    comparison = _compare(_perfect(reference, geometry), geometry, reference)
+    noise = torch.randn(comparison.keypoints_ndc.shape, generator=torch.Generator().manual_seed(2)).double()
+    spoilt = dataclasses.replace(comparison, keypoints_ndc=comparison.keypoints_ndc + 0.05 * noise)
+    accuracy = _evaluate(spoilt.with_sides_exchanged(EVERYWHERE, H36M_18)).under("raw")
+    assert accuracy.triangulated is not None
+    assert accuracy.keypoints is not None
+
+    def whole(field: str) -> float:
+        return sum(getattr(found, field) * len(JOINT_GROUPS[found.group]) for found in accuracy.groups) / 18
+
+    assert accuracy.triangulated.mpjpe_mm > 100
+    assert whole("triangulated_mm") == pytest.approx(accuracy.triangulated.mpjpe_mm)
+    assert whole("percent_of_crop") == pytest.approx(accuracy.keypoints.percent_of_crop)
+
+
 def test_uncalibrated_views_and_invalid_joints_do_not_count():
     geometry, reference = _rig(), _figures()
     prediction = _perfect(reference, geometry)
@@ -167,6 +206,8 @@ def test_uncalibrated_views_and_invalid_joints_do_not_count():
     spoilt = dataclasses.replace(prediction, joints_world_mm=torch.full_like(prediction.joints_world_mm, torch.nan))
     reference = reference.clone()
     reference[:, H36M_18.index("head")] = torch.nan
+    for joint in JOINT_GROUPS["arms"]:
+        reference[:, H36M_18.index(joint)] = torch.nan
     comparison = _compare(spoilt, dataclasses.replace(geometry, calibrated=calibrated), reference)
     evaluation = _evaluate(comparison)
     raw = evaluation.under("raw")
@@ -178,6 +219,10 @@ def test_uncalibrated_views_and_invalid_joints_do_not_count():
     assert evaluation.ambiguity_ratio is None
     assert evaluation.knee_chirality is None
     assert raw.joints[H36M_18.index("head")].percent_of_crop is None
+    trunk, _, arms = raw.groups
+    assert trunk.triangulated_mm is None
+    assert trunk.percent_of_crop == pytest.approx(0, abs=5e-3)
+    assert arms.percent_of_crop is None
 
 
 def test_comparisons_of_different_numbers_of_views_concatenate():
@@ -208,4 +253,16 @@ def test_what_is_no_evaluation_is_named(tmp_path):
     evaluation = _evaluate(_compare(_perfect(reference, geometry), geometry, reference))
     write_evaluation(path, dataclasses.replace(evaluation, format="other"))
     with pytest.raises(ValueError, match=r"evaluation\.json: format 'other', expected"):
+        read_evaluation(path)
+    path.write_text("{")
+    with pytest.raises(ValueError, match=r"evaluation\.json: not valid JSON"):
+        read_evaluation(path)
+
+
+def test_a_file_of_the_format_before_is_said_to_be_one_not_to_lack_a_field(tmp_path):
+    path = tmp_path / "evaluation.json"
+    path.write_text('{"format": "mas-ray evaluation 1", "accuracy": [{"handling": "raw"}]}')
+    with pytest.raises(
+        ValueError, match=r"evaluation\.json: format 'mas-ray evaluation 1', expected .*; evaluate again"
+    ):
         read_evaluation(path)

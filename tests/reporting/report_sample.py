@@ -15,6 +15,7 @@ from mas_ray.evaluation.protocol import (
     Accuracy,
     Evaluation,
     EvaluationSource,
+    GroupError,
     JointError,
     KeypointErrors,
     PoseErrors,
@@ -119,6 +120,7 @@ def sample_evaluation(chirality_mm: float = 12.0) -> Evaluation:
                 triangulated=errors,
                 monocular=None,
                 keypoints=KeypointErrors(percent_of_crop=3.63, px=9.1, num_views=16),
+                groups=(GroupError(group="legs", triangulated_mm=61.0, monocular_mm=None, percent_of_crop=2.5),),
                 joints=(JointError(joint="left_knee", triangulated_mm=50.0, monocular_mm=None, percent_of_crop=2.0),),
             )
             for handling in HANDLINGS

@@ -59,7 +59,7 @@ def test_people_poses_and_cameras_are_pinned(recordings: list[Recording]):
 
 @pytest.mark.parametrize("front_cue", ["easy", "hard"])
 def test_the_strength_of_the_front_cue_is_pinned(front_cue: FrontCue):
-    """By a coarse picture, 16 x 16 cells of 16 grey levels: rounding differs from machine to machine, clothes do not."""
+    """By a coarse picture of 16 grey levels: rounding differs from machine to machine, clothes do not."""
     config = learning_corpus(front_cue)
     coarse = []
     for subject, take in ((0, 0), (13, 1), (39, 4)):

@@ -1,0 +1,68 @@
+from __future__ import annotations
+
+import pytest
+
+from mas_ray.cli.evaluate import run
+from mas_ray.evaluation.protocol import (
+    FORMAT,
+    PROTOCOL,
+    Accuracy,
+    Evaluation,
+    EvaluationSource,
+    GroupError,
+    KeypointErrors,
+    PoseErrors,
+)
+from mas_ray.pipelines import evaluate as pipeline
+
+
+def _evaluation(*, triangulated: PoseErrors | None) -> Evaluation:
+    return Evaluation(
+        format=FORMAT,
+        protocol=PROTOCOL,
+        source=EvaluationSource(
+            checkpoint="c",
+            corpus="studio",
+            split="test",
+            reference="made up",
+            num_frame_sets=8,
+            num_without_reference=0,
+            takes=("dance",),
+            takes_also_trained_on=(),
+        ),
+        ambiguity_ratio=None,
+        knee_chirality=None,
+        accuracy=(
+            Accuracy(
+                handling="oracle_pose",
+                exchanged_fraction=0.0,
+                triangulated=triangulated,
+                monocular=None,
+                keypoints=KeypointErrors(percent_of_crop=3.63, px=9.1, num_views=16),
+                groups=(
+                    GroupError(group="legs", triangulated_mm=61.04, monocular_mm=None, percent_of_crop=2.5),
+                    GroupError(group="arms", triangulated_mm=None, monocular_mm=None, percent_of_crop=None),
+                ),
+                joints=(),
+            ),
+        ),
+    )
+
+
+@pytest.mark.parametrize(
+    ("triangulated", "figures"),
+    [
+        (PoseErrors(mpjpe_mm=91.23, n_mpjpe_mm=88.0, p_mpjpe_mm=70.0, num_poses=8), ["91.2", "70.0"]),
+        (None, ["-", "-"]),
+    ],
+)
+def test_the_errors_of_each_group_stand_beside_the_whole(triangulated, figures, monkeypatch, capsys):
+    monkeypatch.setattr(pipeline, "evaluate", lambda job: _evaluation(triangulated=triangulated))
+    argv = ["--checkpoint", "c", "--manifest", "m.json", "--annotations", "a", "--output", "out"]
+    assert run(argv) == 0
+    lines = capsys.readouterr().out.splitlines()
+    (header,) = [line for line in lines if "left and right" in line]
+    (row,) = [line for line in lines if "oracle_pose" in line]
+    assert header.split()[3:] == ["MPJPE", "P-MPJPE", "2D", "legs", "2D", "arms", "2D"]
+    assert row.split() == ["oracle_pose", *figures, "3.63", "61.0", "2.50", "-", "-"]
+    assert len(header) == len(row)
