@@ -17,7 +17,8 @@ from torch import Tensor
 from mas_ray.config import codec
 from mas_ray.evaluation import metrics
 from mas_ray.evaluation.comparison import Comparison
-from mas_ray.evaluation.left_right import HANDLINGS, Handling, KneeChirality, knee_chirality, oracle_swaps
+from mas_ray.evaluation.left_right import HANDLINGS, Handling, oracle_swaps
+from mas_ray.geometry.chirality import KneeChirality, knee_chirality
 from mas_ray.shards.manifest import SplitName
 from mas_ray.shards.write import write_text
 from mas_ray.skeleton import Skeleton

@@ -1,8 +1,9 @@
-"""Left and right across views, without labels: the relative pattern of names that triangulates best.
+"""Left and right across views and through time, without labels.
 
 A mask cannot tell left from right, so each view may name the sides its own way. Of the 2^(V-1) relative patterns
 of V views only one puts both sides where the views agree. Legs and arms are searched apart and then joined by the
-trunk: the left shoulder lies on the left hip's side. What remains free is one bit for the whole pose.
+trunk: the left shoulder lies on the left hip's side. What remains free is one bit for the whole pose. A body does not
+turn about between two frames, so the poses of one take share that bit; knees, which bend forward, decide it.
 """
 
 from __future__ import annotations
@@ -12,8 +13,10 @@ import itertools
 import torch
 from jaxtyping import Bool, Float
 from torch import Tensor
+from torch.nn import functional
 
 from mas_ray.geometry.camera import Camera
+from mas_ray.geometry.chirality import knee_chirality
 from mas_ray.geometry.triangulation import per_view, triangulate
 from mas_ray.skeleton import Skeleton
 
@@ -59,6 +62,30 @@ def search_names(
     opposed = (across_hips * across_shoulders).sum(-1) < 0
     flip_arms = opposed[..., None, None] & _group_joints(skeleton, _ARMS).to(keypoints_px.device)
     return legs | (arms ^ flip_arms.expand(*arms.shape[:-2], num_views, arms.shape[-1]))
+
+
+def link_names(joints_mm: Float[Tensor, "instants joints 3"], skeleton: Skeleton) -> Bool[Tensor, " instants"]:
+    """In which poses of a take to exchange left and right so that it moves smoothly and its knees bend forward.
+
+    Each pose takes the naming that is nearer to the pose before it, both about their own centres. Then the take as a
+    whole takes the naming under which the knees' chirality is positive.
+
+    Args:
+        joints_mm: Poses of one take in the order of time, world; left and right may be exchanged from pose to pose.
+        skeleton: The skeleton.
+    """
+    mirror = list(skeleton.mirror_permutation)
+    centred = joints_mm - joints_mm.mean(-2, keepdim=True)
+    stays = _distance(centred[1:], centred[:-1])
+    exchanges = _distance(centred[1:, mirror], centred[:-1])
+    swap = functional.pad(torch.cumsum(exchanges < stays, 0) % 2, (1, 0)).bool()
+    linked = swap_sides(joints_mm, swap[:, None].expand(joints_mm.shape[:-1]), skeleton)
+    chirality = knee_chirality(linked, skeleton)
+    return ~swap if chirality is not None and chirality.says_swapped else swap
+
+
+def _distance(a: Float[Tensor, "poses joints 3"], b: Float[Tensor, "poses joints 3"]) -> Float[Tensor, " poses"]:
+    return (a - b).square().sum(-1).sqrt().sum(-1)
 
 
 def _search_group(

@@ -1,7 +1,8 @@
 import torch
 from rigs import ring
 
-from mas_ray.geometry.naming import search_names, swap_sides
+from mas_ray.geometry.chirality import knee_chirality
+from mas_ray.geometry.naming import link_names, search_names, swap_sides
 from mas_ray.geometry.triangulation import per_view
 from mas_ray.skeleton import H36M_18
 
@@ -38,3 +39,37 @@ def test_the_pattern_of_the_views_is_found_and_one_bit_stays_free():
         assert same or opposite
         first_leg_kept = not bool(flipped_views[person, 0])
         assert same == first_leg_kept
+
+
+def _walk() -> torch.Tensor:
+    """A take of one person who turns about while bending the knees forward (y, as seen at heading 0)."""
+    poses = []
+    for instant in range(20):
+        heading = 0.15 * instant
+        pose = _standing_person(heading)
+        ahead = torch.tensor([-torch.sin(torch.tensor(heading)), torch.cos(torch.tensor(heading)), 0.0])
+        for side in ("left", "right"):
+            # Up x left = ahead for somebody whose left is at +x and whose up is z: (0,0,1) x (1,0,0) = (0,1,0).
+            pose[H36M_18.index(f"{side}_knee")] -= 60.0 * ahead
+        poses.append(pose + torch.tensor([30.0 * instant, 0.0, 0.0]))
+    return torch.stack(poses)
+
+
+def test_names_are_linked_through_a_take_and_signed_by_its_knees():
+    joints = _walk()
+    mirrored = joints[:, list(H36M_18.mirror_permutation)]
+    wrong = torch.rand(len(joints), generator=torch.Generator().manual_seed(2)) < 0.5
+    confused = torch.where(wrong[:, None, None], mirrored, joints)
+    swap = link_names(confused, H36M_18)
+    assert bool((swap == wrong).all()) != bool((swap == ~wrong).all())
+    linked = swap_sides(confused, swap[:, None].expand(confused.shape[:-1]), H36M_18)
+    chirality = knee_chirality(linked, H36M_18)
+    assert chirality is not None
+    assert chirality.mean_mm > 20
+    assert torch.equal(link_names(mirrored, H36M_18), ~link_names(joints, H36M_18))
+
+
+def test_a_take_of_one_pose_is_signed_by_its_knees():
+    joints = _walk()[:1]
+    mirrored = joints[:, list(H36M_18.mirror_permutation)]
+    assert link_names(joints, H36M_18).item() != link_names(mirrored, H36M_18).item()

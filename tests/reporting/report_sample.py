@@ -8,7 +8,7 @@ import numpy as np
 from mas_ray.config.cascade import cpu_cascade
 from mas_ray.config.ingest import CropConfig, FrameSampling, MaskQualityConfig, NoSplit, SelfieMasks
 from mas_ray.config.jobs import TrainJob
-from mas_ray.evaluation.left_right import HANDLINGS, KneeChirality
+from mas_ray.evaluation.left_right import HANDLINGS
 from mas_ray.evaluation.protocol import (
     FORMAT,
     PROTOCOL,
@@ -20,6 +20,7 @@ from mas_ray.evaluation.protocol import (
     KeypointErrors,
     PoseErrors,
 )
+from mas_ray.geometry.chirality import KneeChirality
 from mas_ray.reporting.data import GalleryFrame, GalleryView, ReportData, StageCurves, Video
 from mas_ray.reporting.viewer import PoseSequence
 from mas_ray.shards import manifest as dataset
