@@ -8,6 +8,7 @@ from typing import Literal
 from mas_ray.config.model import DetectorConfig, ShapePriorConfig
 
 BoneSetName = Literal["tight", "medium", "loose", "points"]
+BoneMerge = Literal["max", "clamped_sum", "noisy_or"]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -41,15 +42,31 @@ class LossWeights:
     consistency: float = 0.0
     """Beyond the paper: distance between predicted and reprojected keypoints."""
     depth: float = 0.0
-    """Beyond the paper: the heatmap's depth axis follows the triangulated joints."""
+    """Beyond the paper: the heatmap's depth axis follows the teacher's joints, or the triangulated ones."""
     spine_midpoint: float = 0.0
     """Beyond the paper: the spine joint stays in the middle of pelvis and thorax."""
     limb_equality: float = 0.0
     """Beyond the paper: left and right limbs of the triangulated joints are equally long."""
+    leg_proportions: float = 0.0
+    """Beyond the paper: the knee divides the triangulated leg as in the average person."""
     anchor: float = 1.0
     """Weight of the warm-up target while it is active."""
     tied_limbs: float = 5.0
     """Weight of the tie between left and right arms while it is active."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class TeacherConfig:
+    """Beyond the paper: the networks of the stage before label the training split for this stage.
+
+    Every multi-view frame set is triangulated; what single views leave open is settled by all views and all instants
+    of a take together.
+    """
+
+    link_names: bool = True
+    """Left and right persist through a take, and its knees bend forward. Otherwise the first view's names count."""
+    search_arms: bool = True
+    """Arms are looked for where the stage's physique mask leaves the person's mask unexplained."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -70,8 +87,16 @@ class StageConfig:
     """The physique mask loss grows linearly from 0 over this many steps."""
     mask_ramp_steps: int = 0
     """Mask losses grow linearly from 0 over this many steps after the anchor-only steps."""
-    anchor: Literal["torso", "stick"] = "torso"
-    """Warm-up target: pelvis and thorax from the mask's centroid (paper), or all joints on an upright figure."""
+    anchor: Literal["torso", "stick", "teacher"] = "torso"
+    """Warm-up target: pelvis and thorax from the mask's centroid (paper), all joints on an upright figure, or the
+    teacher's joints."""
+    teacher: TeacherConfig | None = None
+    """Who gives the ``teacher`` anchor; the first stage can have none."""
+    fresh_detector: bool = False
+    """Start from random weights. A heatmap that has learned a side's place does not jump to the other side; a new one
+    learns names like any other place."""
+    resolve_names: bool = False
+    """Beyond the paper: search the relative left/right pattern of the views before triangulating."""
     num_anchor_only_steps: int = 0
     """First steps without mask losses: the warm-up target leads."""
     num_anchor_steps: int = 0
@@ -86,6 +111,8 @@ class StageConfig:
     def __post_init__(self) -> None:
         if not self.learning_rates or any(num < 1 for num, _ in self.learning_rates):
             raise ValueError(f"learning_rates: expected (epochs, rate) pairs of at least one epoch in {self.name!r}")
+        if self.anchor == "teacher" and self.num_anchor_steps and self.teacher is None:
+            raise ValueError(f"teacher: stage {self.name!r} is anchored to a teacher that it does not have")
 
     @property
     def num_epochs(self) -> int:
@@ -119,8 +146,6 @@ class CascadeConfig:
     """Views of each frame set that are warped for the equivariance loss; None: all."""
     equivariance_scale: float = 0.05
     """Standard deviation of the entries of the random affine map, in NDC."""
-    resolve_names: bool = False
-    """Beyond the paper: search the relative left/right pattern of the views before triangulating."""
     gradient_clip: float = 0.0
     """Largest gradient norm; 0 does not clip."""
     seed: int = 0
@@ -135,6 +160,8 @@ class CascadeConfig:
         levels = 2 ** (len(self.shape_prior.widths) - 1)
         if self.mask_size < 64 or self.mask_size % levels:
             raise ValueError(f"mask_size: expected a multiple of {levels} of at least 64, got {self.mask_size}")
+        if self.stages[0].teacher is not None:
+            raise ValueError("teacher: the first stage has no stage before it to teach it")
         names = [stage.name for stage in self.stages]
         if len(set(names)) != len(names):
             raise ValueError(f"stages: names must differ, got {', '.join(names)}")
@@ -180,11 +207,12 @@ def paper_cascade() -> CascadeConfig:
 
 
 def cpu_cascade() -> CascadeConfig:
-    """A cascade for two CPU cores: a small network on 64 px crops and 1,800 short steps.
+    """A cascade for two CPU cores: a small network on 64 px crops.
 
-    It departs from the paper where the paper's recipe collapsed at this size: the warm-up target is a whole
-    upright figure, with the mask loss off and then ramped in; the mask's weight stays high; symmetry is much
-    stronger and the bone constants are kept; names are resolved between views before triangulation.
+    It departs from the paper where the paper's recipe collapsed at this size. The warm-up target is a whole upright
+    figure, with the mask loss off and then ramped in; the mask's weight stays high; symmetry is much stronger and the
+    bone constants are kept; names are resolved between views before triangulation. The last stage starts anew and is
+    taught by the one before: where left and right, the arms and depth are.
     """
     kept = LossWeights(
         skeleton_mask=10.0,
@@ -192,8 +220,8 @@ def cpu_cascade() -> CascadeConfig:
         symmetry=20.0,
         spine_midpoint=5.0,
         limb_equality=20.0,
-        consistency=0.3,
-        depth=2.0,
+        leg_proportions=20.0,
+        consistency=0.6,
     )
     with_physique = replace(kept, physique_mask=3.0)
     return CascadeConfig(
@@ -210,6 +238,7 @@ def cpu_cascade() -> CascadeConfig:
                 num_anchor_steps=600,
                 anchor_fades=True,
                 num_direct_only_steps=300,
+                resolve_names=True,
             ),
             StageConfig(
                 name="shape_prior",
@@ -217,13 +246,21 @@ def cpu_cascade() -> CascadeConfig:
                 learning_rates=((8, 2e-3),),
                 loss_weights=with_physique,
                 geodesic_weighting=False,
+                resolve_names=True,
             ),
             StageConfig(
                 name="limbs",
                 bone_set="loose",
-                learning_rates=((10, 2e-3), (6, 1e-3)),
-                loss_weights=with_physique,
+                learning_rates=((40, 2e-3), (20, 1e-3), (10, 3e-4)),
+                loss_weights=replace(with_physique, anchor=20.0, depth=20.0),
                 geodesic_weighting=True,
+                anchor="teacher",
+                teacher=TeacherConfig(),
+                fresh_detector=True,
+                num_anchor_only_steps=2000,
+                mask_ramp_steps=200,
+                num_anchor_steps=3500,
+                num_direct_only_steps=2000,
             ),
         ),
         detector=DetectorConfig(
@@ -239,6 +276,5 @@ def cpu_cascade() -> CascadeConfig:
         batch_size=4,
         steps_per_epoch=50,
         equivariance_views=1,
-        resolve_names=True,
         gradient_clip=5.0,
     )
