@@ -19,7 +19,9 @@ _CHAIN = (
     ("nose", "neck", 0.071),
     ("head", "nose", 0.068),
 )
+_HUBER_NDC = 0.05
 _SYMMETRIC = (("left_shoulder", "right_shoulder", "thorax"), ("left_hip", "right_hip", "pelvis"))
+_THIGH_SHARE = 0.499  # of the leg: Drillis and Contini (1966), thigh 0.245 and shank 0.246 of stature
 _LIMBS = (("hip", "knee"), ("knee", "ankle"), ("shoulder", "elbow"), ("elbow", "wrist"))
 
 
@@ -88,22 +90,26 @@ def tied_limbs(keypoints_ndc: Float[Tensor, "*batch joints 2"], skeleton: Skelet
     return (left - right).square().mean((-1, -2))
 
 
-def consistency(
-    keypoints_ndc: Float[Tensor, "*batch joints 2"], reprojected_ndc: Float[Tensor, "*batch joints 2"]
+def agreement(
+    keypoints_ndc: Float[Tensor, "*batch joints 2"], target_ndc: Float[Tensor, "*batch joints 2"]
 ) -> Float[Tensor, "*batch"]:
-    """Huber distance between predicted and reprojected keypoints, mean over joints. Beyond the paper."""
-    distance = _length(keypoints_ndc - reprojected_ndc.detach())
-    return torch.nn.functional.huber_loss(distance, torch.zeros_like(distance), delta=0.1, reduction="none").mean(-1)
+    """Huber distance of keypoints to where triangulated joints are seen, mean over joints. Beyond the paper.
+
+    The target passes no gradient. A wrong target, such as one with left and right exchanged, pulls no harder the
+    farther it is.
+    """
+    distance = _length(keypoints_ndc - target_ndc.detach())
+    return _huber(distance).mean(-1)
 
 
 def depth(
-    depth_ndc: Float[Tensor, "*batch joints"], triangulated_depth_ndc: Float[Tensor, "*batch joints"]
+    depth_ndc: Float[Tensor, "*batch joints"], target_depth_ndc: Float[Tensor, "*batch joints"]
 ) -> Float[Tensor, "*batch"]:
-    """Squared distance of the heatmap's depth to that of the triangulated joints, mean over joints.
+    """Huber distance of the heatmap's depth to that of triangulated joints, mean over joints.
 
     Beyond the paper: its losses are all 2D and give the depth axis no gradient. The target passes none.
     """
-    return (depth_ndc - triangulated_depth_ndc.detach().clamp(-1.0, 1.0)).square().mean(-1)
+    return _huber(depth_ndc - target_depth_ndc.detach().clamp(-1.0, 1.0)).mean(-1)
 
 
 def limb_equality(joints_mm: Float[Tensor, "*batch joints 3"], skeleton: Skeleton) -> Float[Tensor, "*batch"]:
@@ -124,6 +130,23 @@ def limb_equality(joints_mm: Float[Tensor, "*batch joints 3"], skeleton: Skeleto
         for side in ("left", "right")
     )
     return ((left - right) / 1000.0).square().clamp_max(1.0).mean(-1)
+
+
+def leg_proportions(joints_mm: Float[Tensor, "*batch joints 3"], skeleton: Skeleton) -> Float[Tensor, "*batch"]:
+    """Squared deviation of the thigh's share of a leg from the average person's, mean over both legs.
+
+    Beyond the paper: along a straight leg a mask does not say where the knee is.
+    """
+    shares: list[Tensor] = []
+    for side in ("left", "right"):
+        hip, knee, ankle = (joints_mm[..., skeleton.index(f"{side}_{name}"), :] for name in ("hip", "knee", "ankle"))
+        thigh, shank = _length(hip - knee), _length(knee - ankle)
+        shares.append(thigh / (thigh + shank))
+    return (torch.stack(shares, dim=-1) - _THIGH_SHARE).square().mean(-1)
+
+
+def _huber(distance: Float[Tensor, "*shape"]) -> Float[Tensor, "*shape"]:
+    return torch.nn.functional.huber_loss(distance, torch.zeros_like(distance), delta=_HUBER_NDC, reduction="none")
 
 
 def _length(vector: Float[Tensor, "*batch axes"]) -> Float[Tensor, "*batch"]:

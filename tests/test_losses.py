@@ -30,6 +30,11 @@ def _at(positions: dict[str, tuple[float, ...]], axes: int = 2) -> torch.Tensor:
     return joints
 
 
+def _huber(distance: float) -> float:
+    """Half the square up to a twentieth of the crop's half-width, from there on a twentieth of the distance."""
+    return distance**2 / 2 if distance <= 0.05 else 0.05 * (distance - 0.025)
+
+
 TARGET = _keypoints().flip(0)
 OF_KEYPOINTS = {
     "bone_length": lambda k: losses.bone_length(k, k.new_tensor(1.7), H36M_18),
@@ -39,10 +44,12 @@ OF_KEYPOINTS = {
     "equivariance": lambda k: losses.equivariance(k, TARGET.to(k)),
     "equivariance, other branch": lambda k: losses.equivariance(TARGET.to(k), k),
     "anchor": lambda k: losses.anchor(k, TARGET.to(k), torch.arange(18.0).to(k)),
-    "consistency": lambda k: losses.consistency(k, TARGET.to(k)),
-    "consistency, near": lambda k: losses.consistency(k, 0.97 * _keypoints().to(k)),
+    "agreement": lambda k: losses.agreement(k, TARGET.to(k)),
+    "agreement, near": lambda k: losses.agreement(k, 0.97 * _keypoints().to(k)),
     "depth": lambda k: losses.depth(k[..., 0], 2 * TARGET[..., 1].to(k)),
+    "depth, near": lambda k: losses.depth(k[..., 0], 0.97 * _keypoints()[..., 0].to(k)),
     "limb_equality": lambda k: losses.limb_equality(_in_space_mm(k), H36M_18),
+    "leg_proportions": lambda k: losses.leg_proportions(_in_space_mm(k), H36M_18),
 }
 OF_MAPS = {
     "mask_reconstruction": lambda m: losses.mask_reconstruction(m, _maps(1).to(m), 30 * _maps(2).to(m)),
@@ -116,16 +123,16 @@ def test_losses_between_keypoints_by_hand():
     weight = torch.zeros(18, dtype=torch.float64)
     weight[[H36M_18.index("nose"), H36M_18.index("pelvis")]] = torch.tensor([1.0, 3.0], dtype=torch.float64)
     assert float(losses.anchor(moved, origin, weight)) == pytest.approx(0.25 / 4)
-    # Beyond a tenth of the half-width the Huber distance grows by a tenth of the distance, below by half its square.
-    expected = (0.1 * (0.5 - 0.05) + 0.04**2 / 2) / 18
-    assert float(losses.consistency(moved, origin)) == pytest.approx(expected, rel=1e-6)
+    assert float(losses.agreement(moved, origin)) == pytest.approx((_huber(0.5) + _huber(0.04)) / 18, rel=1e-6)
 
 
 def test_depth_by_hand():
     found, target = torch.zeros(18, dtype=torch.float64), torch.zeros(18, dtype=torch.float64)
     found[4], target[4] = 0.5, 0.2
     target[7] = -3.0  # beyond the heatmap's range: as far as it goes
-    assert float(losses.depth(found, target)) == pytest.approx((0.09 + 1.0) / 18)
+    found[9] = 0.04
+    expected = (_huber(0.3) + _huber(1.0) + _huber(0.04)) / 18
+    assert float(losses.depth(found, target)) == pytest.approx(expected)
 
 
 @pytest.mark.parametrize(("left_thigh_mm", "expected"), [(500.0, 0.0), (400.0, 0.1**2), (9000.0, 1.0)])
@@ -135,6 +142,18 @@ def test_limb_equality_by_hand(left_thigh_mm, expected):
     ankles = {f"{side}_ankle": (0.0, thigh, 400.0) for side, thigh in thighs.items()}
     loss = losses.limb_equality(_at({**knees, **ankles}, axes=3), H36M_18)
     assert float(loss) == pytest.approx(expected / 4, rel=1e-6, abs=1e-12)
+
+
+@pytest.mark.parametrize(
+    ("thigh_mm", "shank_mm", "expected"),
+    [(499.0, 501.0, 0.0), (4.99, 5.01, 0.0), (600.0, 400.0, 0.101**2), (0.0, 500.0, 0.499**2)],
+)
+def test_leg_proportions_by_hand(thigh_mm, shank_mm, expected):
+    """Of one leg; the other has average proportions. A leg's own length does not matter."""
+    left = {"left_knee": (0.0, thigh_mm, 0.0), "left_ankle": (0.0, thigh_mm, shank_mm)}
+    right = {"right_knee": (499.0, 0.0, 0.0), "right_ankle": (1000.0, 0.0, 0.0)}
+    loss = losses.leg_proportions(_at({**left, **right}, axes=3), H36M_18)
+    assert float(loss) == pytest.approx(expected / 2, rel=1e-5, abs=1e-10)
 
 
 def test_losses_vanish_where_they_should():
@@ -157,13 +176,14 @@ def test_swapping_all_names_changes_no_loss():
         lambda k: losses.symmetry(k, H36M_18),
         lambda k: losses.spine_midpoint(k, H36M_18),
         lambda k: losses.tied_limbs(k, H36M_18),
-        lambda k: losses.limb_equality(torch.cat([k, k[..., :1]], dim=-1), H36M_18),
+        lambda k: losses.limb_equality(_in_space_mm(k), H36M_18),
+        lambda k: losses.leg_proportions(_in_space_mm(k), H36M_18),
     ):
         torch.testing.assert_close(loss(keypoints), loss(mirrored))
     target = _keypoints(4)[1:]
     for loss in (
         losses.equivariance,
-        losses.consistency,
+        losses.agreement,
         lambda k, other: losses.depth(k[..., 0], other[..., 0]),
     ):
         torch.testing.assert_close(loss(keypoints, target), loss(mirrored, _mirrored(target)))
@@ -171,7 +191,7 @@ def test_swapping_all_names_changes_no_loss():
 
 def test_targets_pass_no_gradient():
     keypoints, target = _keypoints(), _keypoints().requires_grad_()
-    loss = losses.consistency(keypoints, target) + losses.depth(keypoints[..., 0], target[..., 0])
+    loss = losses.agreement(keypoints, target) + losses.depth(keypoints[..., 0], target[..., 0])
     assert not loss.requires_grad
 
 
@@ -179,8 +199,9 @@ def test_coinciding_joints_have_finite_gradients():
     keypoints = torch.zeros(18, 2).requires_grad_()
     total = (
         losses.bone_length(keypoints, torch.tensor(1.7), H36M_18)
-        + losses.consistency(keypoints, torch.zeros(18, 2))
+        + losses.agreement(keypoints, torch.zeros(18, 2))
         + losses.limb_equality(_in_space_mm(keypoints), H36M_18)
+        + losses.leg_proportions(_in_space_mm(keypoints), H36M_18)
     )
     (gradient,) = torch.autograd.grad(total, keypoints)
     assert torch.isfinite(gradient).all()
