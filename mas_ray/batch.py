@@ -37,6 +37,8 @@ class Batch:
     t_mm: Float[Tensor, "batch views 3"]
     valid: Bool[Tensor, "batch views"]
     calibrated: Bool[Tensor, "batch views"]
+    teacher_mm: Float[Tensor, "batch joints 3"] | None = None
+    """World joints that the stage before predicted; NaN where it could not. None: there is no teacher."""
 
     @property
     def camera(self) -> Camera:
@@ -45,7 +47,8 @@ class Batch:
 
     def to(self, device: torch.device) -> Batch:
         """The same batch on another device."""
-        return Batch(**{f.name: getattr(self, f.name).to(device, non_blocking=True) for f in fields(self)})
+        tensors: dict[str, Any] = {f.name: getattr(self, f.name) for f in fields(self)}
+        return Batch(**{name: t.to(device, non_blocking=True) for name, t in tensors.items() if t is not None})
 
 
 def collate(

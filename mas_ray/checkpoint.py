@@ -1,12 +1,14 @@
 """The checkpoint directory: everything needed to go on, and everything needed to predict.
 
-``FORMAT``, ``job.json`` (the TrainJob), ``skeleton.json``, ``model.pt``, ``optimizer.pt``, ``progress.json``. A
+``FORMAT``, ``job.json`` (the TrainJob), ``skeleton.json``, ``model.pt``, ``progress.json``, and ``optimizer.pt``, which
+only going on needs. A
 model is rebuilt from the job *in the checkpoint*, never from today's defaults. Tensors are loaded with
 ``weights_only``: a checkpoint can hold no code.
 """
 
 from __future__ import annotations
 
+import hashlib
 import json
 import pickle
 from dataclasses import dataclass
@@ -17,10 +19,13 @@ import torch
 
 from mas_ray.config import codec
 from mas_ray.config.jobs import TrainJob
+from mas_ray.geometry.chirality import KneeChirality
 from mas_ray.skeleton import H36M_18, Skeleton
 
 FORMAT = "mas-ray checkpoint 1"
-_FILES = ("job.json", "skeleton.json", "model.pt", "optimizer.pt", "progress.json")
+_FILES = ("job.json", "skeleton.json", "model.pt", "progress.json")
+_DEFAULT = Path(__file__).parent / "pretrained" / "synthetic_people"
+_DEFAULT_MODEL_SHA256 = "?"
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -35,6 +40,9 @@ class Progress:
     num_steps: int
     """Finished optimiser steps of that stage."""
     validation_reconstruction: float
+    knee_chirality: KneeChirality | None = None
+    """Of held-out poses as the networks name them. Negative: whoever predicts exchanges left and right. None where
+    nothing could be triangulated."""
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
@@ -93,6 +101,18 @@ def load_checkpoint(folder: Path) -> Checkpoint:
         detector=model["detector"],
         shape_prior=model["shape_prior"],
     )
+
+
+def default_checkpoint() -> Path:
+    """The packaged checkpoint: trained without labels on generated people alone; its folder has a model card.
+
+    Raises:
+        ValueError: Its weights are not those that were packaged.
+    """
+    found = hashlib.sha256((_DEFAULT / "model.pt").read_bytes()).hexdigest()
+    if found != _DEFAULT_MODEL_SHA256:
+        raise ValueError(f"{_DEFAULT / 'model.pt'}: expected sha256 {_DEFAULT_MODEL_SHA256}, got {found}; reinstall")
+    return _DEFAULT
 
 
 def load_optimizer(folder: Path) -> dict[str, Any]:

@@ -6,19 +6,20 @@ import itertools
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
+from typing import NamedTuple
 
 import torch
 from jaxtyping import Bool, Float
 from torch import Tensor
 
 from mas_ray.batch import Batch, collate
-from mas_ray.checkpoint import Checkpoint, load_checkpoint
-from mas_ray.config.cascade import StageConfig
+from mas_ray.checkpoint import load_checkpoint
+from mas_ray.config.cascade import CascadeConfig, StageConfig
 from mas_ray.geometry.affine import apply_affine, invert_affine
 from mas_ray.geometry.naming import search_names, swap_sides
 from mas_ray.geometry.triangulation import triangulate
-from mas_ray.models.detector import Detection, create_detector
-from mas_ray.models.shape_prior import create_shape_prior
+from mas_ray.models.detector import Detection, Detector, create_detector
+from mas_ray.models.shape_prior import ShapePriorNetwork, create_shape_prior
 from mas_ray.rendering.skeleton_mask import skeleton_mask, stage_bones
 from mas_ray.shards.manifest import SplitName, read_manifest
 from mas_ray.shards.read import read_dataset, read_split
@@ -49,26 +50,63 @@ class PosePrediction:
     """Triangulated; NaN with fewer than two calibrated views."""
 
 
-class PoseEstimator:
-    """The detector of a checkpoint, ready to predict."""
+class Joints(NamedTuple):
+    """What the networks say of a batch, views that are not there included."""
 
-    def __init__(self, checkpoint: Checkpoint) -> None:
-        cascade = checkpoint.job.cascade
+    keypoints_ndc: Float[Tensor, "batch views joints 2"]
+    depth_ndc: Float[Tensor, "batch views joints"]
+    confidence: Float[Tensor, "batch views joints"]
+    world_mm: Float[Tensor, "batch joints 3"]
+    """Triangulated; NaN with fewer than two calibrated views."""
+
+
+class PoseEstimator:
+    """Trained networks of one stage, ready to predict."""
+
+    def __init__(
+        self,
+        detector: Detector,
+        shape_prior: ShapePriorNetwork,
+        *,
+        stage: StageConfig,
+        cascade: CascadeConfig,
+        skeleton: Skeleton,
+        exchange_sides: bool = False,
+    ) -> None:
+        """Take over the networks, which are then in evaluation mode.
+
+        Args:
+            detector: The detector.
+            shape_prior: The shape prior network.
+            stage: The stage that trained them last.
+            cascade: The cascade that the stage is of.
+            skeleton: The skeleton.
+            exchange_sides: Call left what the networks call right: the global bit that masks leave open.
+        """
+        self.stage = stage
         self.cascade = cascade
-        self.skeleton: Skeleton = checkpoint.skeleton
-        self.stage: StageConfig = cascade.stages[checkpoint.progress.stage]
-        self.progress = checkpoint.progress
-        self._detector = create_detector(cascade.detector, checkpoint.skeleton)
-        self._detector.load_state_dict(checkpoint.detector)
-        self._detector.eval().requires_grad_(False)
-        self._shape_prior = create_shape_prior(cascade.shape_prior)
-        self._shape_prior.load_state_dict(checkpoint.shape_prior)
-        self._shape_prior.eval().requires_grad_(False)
+        self.skeleton = skeleton
+        self._order = list(skeleton.mirror_permutation if exchange_sides else range(skeleton.num_joints))
+        self._detector = detector.eval()
+        self._shape_prior = shape_prior.eval()
 
     @classmethod
     def load(cls, checkpoint: Path) -> PoseEstimator:
         """Load a checkpoint folder; ``ValueError`` names what is wrong with it."""
-        return cls(load_checkpoint(checkpoint))
+        found = load_checkpoint(checkpoint)
+        cascade = found.job.cascade
+        detector = create_detector(cascade.detector, found.skeleton)
+        detector.load_state_dict(found.detector)
+        shape_prior = create_shape_prior(cascade.shape_prior)
+        shape_prior.load_state_dict(found.shape_prior)
+        return cls(
+            detector,
+            shape_prior,
+            stage=cascade.stages[found.progress.stage],
+            cascade=cascade,
+            skeleton=found.skeleton,
+            exchange_sides=found.progress.knee_chirality is not None and found.progress.knee_chirality.says_swapped,
+        )
 
     def predict_dataset(self, manifest: Path, split: SplitName | None = None) -> Iterator[PosePrediction]:
         """Predict a dataset's frame sets (of one split, or all) in order, some at a time."""
@@ -85,12 +123,17 @@ class PoseEstimator:
                 timestamp_s=tuple(row["timestamp_s"] for row in rows),
             )
 
+    @torch.no_grad()
     def render(
-        self, keypoints_crop_ndc: Float[Tensor, "*batch joints 2"]
+        self, keypoints_crop_ndc: Float[Tensor, "*batch joints 2"], *, with_arms: bool = True
     ) -> tuple[Float[Tensor, "*batch rows columns"], Float[Tensor, "*batch rows columns"]]:
-        """The skeleton mask and the physique mask of keypoints, as the checkpoint's stage draws them."""
+        """The skeleton mask and the physique mask of keypoints, as the stage draws them, or without the arms."""
         bones, widths = stage_bones(self.stage, self.skeleton)
-        drawn = skeleton_mask(keypoints_crop_ndc, bones, widths, size=self.cascade.mask_size)
+        if not with_arms:
+            kept = ~torch.tensor(self.skeleton.is_arm_bone(self.stage.bone_set))
+            bones, widths = bones[kept], widths[kept]
+        cascade = self.cascade
+        drawn = skeleton_mask(keypoints_crop_ndc, bones, widths, size=cascade.mask_size, merge=cascade.bone_merge)
         physique = self._shape_prior(drawn.reshape(-1, *drawn.shape[-2:])).reshape(drawn.shape)
         return drawn, physique
 
@@ -103,20 +146,7 @@ class PoseEstimator:
         instant: tuple[int, ...],
         timestamp_s: tuple[float, ...],
     ) -> PosePrediction:
-        shape = batch.valid.shape
-        detection: Detection = self._detector(batch.image.flatten(0, 1))
-        keypoints = detection.keypoints_ndc.unflatten(0, shape)
-        depth = detection.depth_ndc.unflatten(0, shape)
-        confidence = detection.confidence.unflatten(0, shape)
-        used = batch.valid & batch.calibrated
-        weight = used.unsqueeze(-1).expand(keypoints.shape[:-1]).float()
-        if self.cascade.resolve_names and shape[1] > 1:
-            swap = search_names(keypoints, batch.camera, weight, self.skeleton)
-            stacked = torch.cat([keypoints, depth[..., None], confidence[..., None]], dim=-1)
-            stacked = swap_sides(stacked, swap, self.skeleton)
-            keypoints, depth, confidence = stacked[..., :2], stacked[..., 2], stacked[..., 3]
-        joints = triangulate(keypoints, batch.camera, weight)
-        triangulated = used.sum(-1) >= 2
+        keypoints, depth, confidence, joints = self.detect(batch)
         absent = ~batch.valid[..., None]
         image_from_ndc = invert_affine(batch.ndc_from_image)
         return PosePrediction(
@@ -129,5 +159,27 @@ class PoseEstimator:
             depth_mm=(depth * self.cascade.detector.depth_range_mm).masked_fill(absent, torch.nan),
             confidence=confidence.masked_fill(absent, torch.nan),
             valid=batch.valid,
-            joints_world_mm=joints.masked_fill(~triangulated[:, None, None], torch.nan),
+            joints_world_mm=joints,
         )
+
+    @torch.no_grad()
+    def detect(self, batch: Batch) -> Joints:
+        """Detect, name and triangulate a batch's joints, on the networks' device; the result is on the batch's."""
+        home = batch.image.device
+        batch = batch.to(next(self._detector.parameters()).device)
+        shape = batch.valid.shape
+        detection: Detection = self._detector(batch.image.flatten(0, 1))
+        keypoints = detection.keypoints_ndc.unflatten(0, shape)[..., self._order, :]
+        depth = detection.depth_ndc.unflatten(0, shape)[..., self._order]
+        confidence = detection.confidence.unflatten(0, shape)[..., self._order]
+        used = batch.valid & batch.calibrated
+        weight = used.unsqueeze(-1).expand(keypoints.shape[:-1]).float()
+        if self.stage.resolve_names and shape[1] > 1:
+            swap = search_names(keypoints, batch.camera, weight, self.skeleton)
+            stacked = torch.cat([keypoints, depth[..., None], confidence[..., None]], dim=-1)
+            stacked = swap_sides(stacked, swap, self.skeleton)
+            keypoints, depth, confidence = stacked[..., :2], stacked[..., 2], stacked[..., 3]
+        joints = triangulate(keypoints, batch.camera, weight)
+        triangulated = used.sum(-1) >= 2
+        joints = joints.masked_fill(~triangulated[:, None, None], torch.nan)
+        return Joints(keypoints.to(home), depth.to(home), confidence.to(home), joints.to(home))

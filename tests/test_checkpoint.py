@@ -1,16 +1,30 @@
+import json
 import pickle
+from dataclasses import replace
+from pathlib import Path
 
+import numpy as np
 import pytest
 import torch
 
 from mas_ray.checkpoint import Progress, load_checkpoint, load_optimizer, save_checkpoint
 from mas_ray.config.cascade import cpu_cascade
 from mas_ray.config.jobs import TrainJob
+from mas_ray.geometry.chirality import KneeChirality
 from mas_ray.inference import PoseEstimator
+from mas_ray.shards.manifest import read_manifest
 from mas_ray.skeleton import H36M_18
+from mas_ray.training.data import open_split
 from mas_ray.training.state import create_state
 
-PROGRESS = Progress(stage=1, stage_name="shape_prior", num_epochs=3, num_steps=150, validation_reconstruction=0.5)
+PROGRESS = Progress(
+    stage=1,
+    stage_name="shape_prior",
+    num_epochs=3,
+    num_steps=150,
+    validation_reconstruction=0.5,
+    knee_chirality=KneeChirality(mean_mm=-12.5, standard_error_mm=1.5, num_poses=64),
+)
 
 
 @pytest.fixture
@@ -37,6 +51,35 @@ def test_round_trip(checkpoint):
     for name, tensor in fresh.detector.state_dict().items():
         assert torch.equal(loaded.detector[name], tensor)
     fresh.optimizer.load_state_dict(load_optimizer(checkpoint))
+
+
+def _told(checkpoint: Path, **changes) -> Path:
+    """The checkpoint with another ``progress.json``; None removes a key."""
+    path = checkpoint / "progress.json"
+    progress = json.loads(path.read_text()) | changes
+    path.write_text(json.dumps({key: value for key, value in progress.items() if value is not None}))
+    return checkpoint
+
+
+def test_a_checkpoint_from_before_chirality_was_kept_is_read(checkpoint):
+    loaded = load_checkpoint(_told(checkpoint, knee_chirality=None))
+    assert loaded.progress == replace(PROGRESS, knee_chirality=None)
+    assert "knee_chirality" not in (checkpoint / "progress.json").read_text()
+
+
+def test_whoever_loads_exchanges_the_sides_if_the_knees_bend_backwards(checkpoint, tiny_dataset):
+    batch = open_split(tiny_dataset.manifest.parent, read_manifest(tiny_dataset.manifest), "test", cpu_cascade()).batch(
+        np.arange(2)
+    )
+    backwards = PoseEstimator.load(checkpoint).detect(batch)
+    unknown = PoseEstimator.load(_told(checkpoint, knee_chirality=None)).detect(batch)
+    forwards = PoseEstimator.load(
+        _told(checkpoint, knee_chirality={"mean_mm": 12.5, "standard_error_mm": 1.5, "num_poses": 64})
+    ).detect(batch)
+    mirror = list(H36M_18.mirror_permutation)
+    assert torch.equal(unknown.keypoints_ndc, forwards.keypoints_ndc)
+    assert torch.equal(backwards.keypoints_ndc, forwards.keypoints_ndc[..., mirror, :])
+    assert not torch.equal(backwards.keypoints_ndc, forwards.keypoints_ndc)
 
 
 @pytest.mark.parametrize(

@@ -7,9 +7,7 @@ import torch
 
 from mas_ray.annotations import read_reference
 from mas_ray.batch import Batch, collate
-from mas_ray.checkpoint import Checkpoint, Progress
 from mas_ray.config.cascade import cpu_cascade
-from mas_ray.config.jobs import TrainJob
 from mas_ray.geometry.camera import Camera
 from mas_ray.geometry.triangulation import per_view
 from mas_ray.inference import PoseEstimator
@@ -28,6 +26,7 @@ class Oracle(torch.nn.Module):
 
     def __init__(self, batch: Batch, joints: torch.Tensor) -> None:
         super().__init__()
+        self.weight = torch.nn.Parameter(torch.zeros(()))  # a network's device is that of its parameters
         keypoints = batch.camera.project(per_view(joints, batch.valid.shape[1]))
         confidence = torch.full(keypoints.shape[:-1], 0.5)
         confidence[..., LEFT] = 0.9
@@ -48,17 +47,20 @@ class Oracle(torch.nn.Module):
 def case(tiny_dataset):
     rows = list(read_split(tiny_dataset.manifest.parent, read_manifest(tiny_dataset.manifest), "test"))
     joints = torch.from_numpy(read_reference(tiny_dataset.annotations / "s02.parquet").joints_world_mm).float()
-    state = create_state(cpu_cascade(), H36M_18, torch.device("cpu"))
-    estimator = PoseEstimator(
-        Checkpoint(
-            job=TrainJob(manifest="m", storage="s", cascade=cpu_cascade()),
-            skeleton=H36M_18,
-            progress=Progress(stage=2, stage_name="limbs", num_epochs=1, num_steps=1, validation_reconstruction=0.0),
-            detector=state.detector.state_dict(),
-            shape_prior=state.shape_prior.state_dict(),
-        )
+    return _estimator(), rows, joints
+
+
+def _estimator(*, exchange_sides: bool = False) -> PoseEstimator:
+    cascade = cpu_cascade()
+    state = create_state(cascade, H36M_18, torch.device("cpu"))
+    return PoseEstimator(
+        state.detector,
+        state.shape_prior,
+        stage=replace(cascade.stages[-1], resolve_names=True),
+        cascade=cascade,
+        skeleton=H36M_18,
+        exchange_sides=exchange_sides,
     )
-    return estimator, rows, joints
 
 
 def _predict(estimator, rows, joints, batch):
@@ -105,8 +107,33 @@ def test_absent_views_are_nan_and_one_view_is_not_triangulated(case):
     assert torch.isfinite(prediction.joints_world_mm[1:]).all()
 
 
-def test_names_are_left_alone_if_the_cascade_says_so(case):
+def test_names_are_left_alone_if_the_stage_says_so(case):
     estimator, rows, joints = case
-    estimator.cascade = replace(estimator.cascade, resolve_names=False)
+    estimator.stage = replace(estimator.stage, resolve_names=False)
     prediction = _predict(estimator, rows, joints, collate(rows, SLOTS, estimator.cascade))
     assert (prediction.joints_world_mm - joints).norm(dim=-1).max() > 50.0
+
+
+def test_exchanged_sides_are_exchanged_in_everything(case):
+    estimator, rows, joints = case
+    batch = collate(rows, SLOTS, estimator.cascade)
+    prediction = _predict(estimator, rows, joints, batch)
+    exchanged = _predict(_estimator(exchange_sides=True), rows, joints, batch)
+    mirror = list(H36M_18.mirror_permutation)
+    for name, joints_axis in (
+        ("keypoints_px", -2),
+        ("keypoints_crop_ndc", -2),
+        ("joints_world_mm", -2),
+        ("depth_mm", -1),
+        ("confidence", -1),
+    ):
+        expected = getattr(prediction, name).index_select(joints_axis, torch.tensor(mirror))
+        torch.testing.assert_close(getattr(exchanged, name), expected)
+    assert (prediction.confidence[..., LEFT] == 0.9).all()
+    assert (exchanged.confidence[..., LEFT] == 0.5).all()
+
+
+def test_the_networks_are_in_evaluation_mode(case):
+    estimator, *_ = case
+    assert not estimator._detector.training
+    assert not estimator._shape_prior.training

@@ -10,7 +10,7 @@ from typing import Literal
 import tyro
 
 from mas_ray.config import codec
-from mas_ray.config.cascade import cpu_cascade, paper_cascade
+from mas_ray.config.cascade import CascadeConfig, cpu_cascade, mixed_view_finetune, paper_cascade
 from mas_ray.config.jobs import TrainJob, Workers
 
 
@@ -24,8 +24,12 @@ class Flags:
     """Folder of runs and of their MLflow store."""
     name: str = "cascade"
     """Name of the run: its folder below the storage."""
-    recipe: Literal["paper", "cpu"] = "paper"
-    """The paper's cascade (for GPUs) or the small one for CPUs."""
+    recipe: Literal["paper", "cpu", "mixed"] = "paper"
+    """The paper's cascade (for GPUs), the small one for CPUs, or mixed-view fine-tuning of the initial checkpoint."""
+    initial: str | None = None
+    """Checkpoint folder to start from; without it from random weights."""
+    single_view_manifest: str | None = None
+    """manifest.json of a dataset of single views, for the mixed recipe."""
     workers: int = 1
     """Ray Train workers."""
     gpus: bool = False
@@ -38,8 +42,11 @@ class Flags:
 
 def run(argv: Sequence[str]) -> int:
     """Train, and say where the result is."""
-    flags = tyro.cli(Flags, args=argv, prog="mas-ray train", description=Flags.__doc__)
-    job = _job(flags)
+    return show(_job(tyro.cli(Flags, args=argv, prog="mas-ray train", description=Flags.__doc__)))
+
+
+def show(job: TrainJob) -> int:
+    """Run a training job and print where its result is."""
     from mas_ray.pipelines.train import train  # torch, Ray and MLflow load only now
 
     result = train(job)
@@ -62,7 +69,22 @@ def _job(flags: Flags) -> TrainJob:
         manifest=flags.manifest,
         storage=flags.storage,
         name=flags.name,
-        cascade=paper_cascade() if flags.recipe == "paper" else cpu_cascade(),
+        single_view_manifest=flags.single_view_manifest,
+        initial=flags.initial,
+        cascade=_cascade(flags),
         workers=Workers(num=flags.workers, gpus_each=1.0 if flags.gpus else 0.0),
         tracking_uri=flags.tracking_uri,
     )
+
+
+def _cascade(flags: Flags) -> CascadeConfig:
+    if flags.recipe == "paper":
+        return paper_cascade()
+    if flags.recipe == "cpu":
+        return cpu_cascade()
+    if flags.initial is None:
+        raise ValueError("--initial: name the checkpoint that the mixed recipe is to fine-tune")
+    record = Path(flags.initial) / "job.json"
+    if not record.is_file():
+        raise ValueError(f"{record}: no checkpoint here")
+    return mixed_view_finetune(codec.loads(TrainJob, record.read_text(), str(record)).cascade)

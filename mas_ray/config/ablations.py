@@ -1,4 +1,4 @@
-"""The recipes with one component taken away: the rows of the paper's Tables 4 and 5, and Fig. 4.
+"""The recipes with one component taken away: the rows of the paper's Tables 4 and 5, Fig. 4, and what we added.
 
 Each takes a recipe and gives another that differs in the fields named, whatever its number of stages; rows without
 several components are the functions one after the other, in any order.
@@ -7,9 +7,9 @@ several components are the functions one after the other, in any order.
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import replace
+from dataclasses import fields, replace
 
-from mas_ray.config.cascade import CascadeConfig, LossWeights, StageConfig
+from mas_ray.config.cascade import CascadeConfig, LossWeights, StageConfig, TeacherConfig
 
 
 def without_shape_prior(cascade: CascadeConfig) -> CascadeConfig:
@@ -26,15 +26,65 @@ def without_geodesic(cascade: CascadeConfig) -> CascadeConfig:
 
 
 def without_triangulation(cascade: CascadeConfig) -> CascadeConfig:
-    """Without Δ: no loss looks at the triangulated joints, the ones beyond the paper included.
+    """Without Δ: no loss looks at the triangulated joints, the ones beyond the paper and the teacher included.
 
-    Names are then not resolved between views either, whatever ``resolve_names`` says, since nothing triangulates.
+    Names are then not resolved between views either, in training or prediction.
     Table 4: "wo ψ, G, Δ" together with ``without_geodesic`` and ``without_shape_prior``.
     """
     return _with_weights(
-        cascade,
-        lambda weights: replace(weights, reprojection=0.0, consistency=0.0, depth=0.0, limb_equality=0.0),
+        _with_stages(without_teacher(cascade), lambda stage: replace(stage, resolve_names=False)),
+        lambda weights: replace(
+            weights, reprojection=0.0, consistency=0.0, depth=0.0, limb_equality=0.0, leg_proportions=0.0
+        ),
     )
+
+
+def without_teacher(cascade: CascadeConfig) -> CascadeConfig:
+    """No stage is taught by the one before: each goes on from its weights, and names are searched for throughout."""
+    resolve_names = cascade.stages[0].resolve_names
+    return _with_stages(
+        cascade,
+        lambda stage: (
+            stage
+            if stage.teacher is None
+            else replace(
+                stage,
+                teacher=None,
+                fresh_detector=False,
+                resolve_names=resolve_names,
+                anchor="torso",
+                num_anchor_only_steps=0,
+                num_anchor_steps=0,
+                mask_ramp_steps=0,
+                num_direct_only_steps=0,
+            )
+        ),
+    )
+
+
+def without_linked_names(cascade: CascadeConfig) -> CascadeConfig:
+    """The teacher names each frame set by itself, as its first view does."""
+    return _with_teachers(cascade, lambda teacher: replace(teacher, link_names=False))
+
+
+def without_arm_search(cascade: CascadeConfig) -> CascadeConfig:
+    """The teacher's arms are those that the stage before detects."""
+    return _with_teachers(cascade, lambda teacher: replace(teacher, search_arms=False))
+
+
+def without_depth(cascade: CascadeConfig) -> CascadeConfig:
+    """As in the paper, nothing tells the heatmap's depth axis how deep a joint lies."""
+    return _with_weights(cascade, lambda weights: replace(weights, depth=0.0))
+
+
+def with_background(cascade: CascadeConfig) -> CascadeConfig:
+    """The detector sees the whole picture, not the person alone."""
+    return replace(cascade, detector=replace(cascade.detector, background="kept"))
+
+
+def with_batch_norm(cascade: CascadeConfig) -> CascadeConfig:
+    """BatchNorm in place of GroupNorm in the detector; the paper argues for GroupNorm."""
+    return replace(cascade, detector=replace(cascade.detector, norm="batch"))
 
 
 def with_points(cascade: CascadeConfig) -> CascadeConfig:
@@ -50,7 +100,8 @@ def with_points(cascade: CascadeConfig) -> CascadeConfig:
 def without_cascade(cascade: CascadeConfig) -> CascadeConfig:
     """One stage: the last one's bones and losses from the first step on, for the epochs and rates of all stages.
 
-    The warm-up is the first stage's, its weights included. Fig. 4: the curve without cascade training.
+    There is no stage before it that could teach it. The warm-up is the first stage's, its weights included. Fig. 4:
+    the curve without cascade training.
     """
     first, last = cascade.stages[0], cascade.stages[-1]
     stage = replace(
@@ -63,12 +114,49 @@ def without_cascade(cascade: CascadeConfig) -> CascadeConfig:
         anchor_fades=first.anchor_fades,
         mask_ramp_steps=first.mask_ramp_steps,
         num_direct_only_steps=first.num_direct_only_steps,
+        resolve_names=first.resolve_names,
+        teacher=None,
+        fresh_detector=False,
     )
     return replace(cascade, stages=(stage,))
 
 
+def with_clamped_sum(cascade: CascadeConfig) -> CascadeConfig:
+    """Bones are added up where they overlap, to 1 at most: nearest to the paper's text."""
+    return replace(cascade, bone_merge="clamped_sum")
+
+
+def with_noisy_or(cascade: CascadeConfig) -> CascadeConfig:
+    """A pixel is drawn unless every bone misses it."""
+    return replace(cascade, bone_merge="noisy_or")
+
+
+def brief(cascade: CascadeConfig, steps_share: float) -> CascadeConfig:
+    """The recipe in a share of its time: epochs, ramps and warm-ups of every stage alike.
+
+    Every (epochs, rate) pair keeps at least one epoch.
+    """
+
+    def shorter(stage: StageConfig) -> StageConfig:
+        steps = {
+            field.name: round(getattr(stage, field.name) * steps_share)
+            for field in fields(stage)
+            if field.name.endswith("_steps")
+        }
+        rates = tuple((max(1, round(num * steps_share)), rate) for num, rate in stage.learning_rates)
+        return replace(stage, learning_rates=rates, **steps)
+
+    return _with_stages(cascade, shorter)
+
+
 def _with_stages(cascade: CascadeConfig, change: Callable[[StageConfig], StageConfig]) -> CascadeConfig:
     return replace(cascade, stages=tuple(change(stage) for stage in cascade.stages))
+
+
+def _with_teachers(cascade: CascadeConfig, change: Callable[[TeacherConfig], TeacherConfig]) -> CascadeConfig:
+    return _with_stages(
+        cascade, lambda stage: stage if stage.teacher is None else replace(stage, teacher=change(stage.teacher))
+    )
 
 
 def _with_weights(cascade: CascadeConfig, change: Callable[[LossWeights], LossWeights]) -> CascadeConfig:

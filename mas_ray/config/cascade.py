@@ -91,7 +91,7 @@ class StageConfig:
     """Warm-up target: pelvis and thorax from the mask's centroid (paper), all joints on an upright figure, or the
     teacher's joints."""
     teacher: TeacherConfig | None = None
-    """Who gives the ``teacher`` anchor; the first stage can have none."""
+    """Who gives the ``teacher`` anchor; the first stage can have one only in a run that starts from a checkpoint."""
     fresh_detector: bool = False
     """Start from random weights. A heatmap that has learned a side's place does not jump to the other side; a new one
     learns names like any other place."""
@@ -107,8 +107,12 @@ class StageConfig:
     """First steps in which left and right elbow, and left and right wrist, are pulled together."""
     num_direct_only_steps: int = 0
     """First steps without reprojection, consistency and depth (triangulation of random points misleads)."""
+    single_view_share: float = 0.0
+    """Share of the steps whose whole batch comes from the job's single-view dataset, spread evenly."""
 
     def __post_init__(self) -> None:
+        if not 0.0 <= self.single_view_share < 1.0:
+            raise ValueError(f"single_view_share: expected at least 0 and less than 1, got {self.single_view_share}")
         if not self.learning_rates or any(num < 1 for num, _ in self.learning_rates):
             raise ValueError(f"learning_rates: expected (epochs, rate) pairs of at least one epoch in {self.name!r}")
         if self.anchor == "teacher" and self.num_anchor_steps and self.teacher is None:
@@ -136,6 +140,8 @@ class CascadeConfig:
     detector: DetectorConfig = DetectorConfig()
     shape_prior: ShapePriorConfig = ShapePriorConfig()
     geodesic: GeodesicConfig = GeodesicConfig()
+    bone_merge: BoneMerge = "max"
+    """How bones become one mask. The paper's text sums them, which exceeds 1 where they meet."""
     mask_size: int = 128
     """Side of the map on which masks are drawn and compared, in pixels."""
     batch_size: int = 32
@@ -160,8 +166,6 @@ class CascadeConfig:
         levels = 2 ** (len(self.shape_prior.widths) - 1)
         if self.mask_size < 64 or self.mask_size % levels:
             raise ValueError(f"mask_size: expected a multiple of {levels} of at least 64, got {self.mask_size}")
-        if self.stages[0].teacher is not None:
-            raise ValueError("teacher: the first stage has no stage before it to teach it")
         names = [stage.name for stage in self.stages]
         if len(set(names)) != len(names):
             raise ValueError(f"stages: names must differ, got {', '.join(names)}")
@@ -210,9 +214,9 @@ def cpu_cascade() -> CascadeConfig:
     """A cascade for two CPU cores: a small network on 64 px crops.
 
     It departs from the paper where the paper's recipe collapsed at this size. The warm-up target is a whole upright
-    figure, with the mask loss off and then ramped in; the mask's weight stays high; symmetry is much stronger and the
-    bone constants are kept; names are resolved between views before triangulation. The last stage starts anew and is
-    taught by the one before: where left and right, the arms and depth are.
+    figure, with the mask loss off and then ramped in; symmetry is much stronger and the bone constants are kept; names
+    are resolved between views before triangulation. The last stage starts anew and is taught by the one before: where
+    left and right, the arms and depth are. docs/experiments.md has the figures for each of these.
     """
     kept = LossWeights(
         skeleton_mask=10.0,
@@ -223,7 +227,6 @@ def cpu_cascade() -> CascadeConfig:
         leg_proportions=20.0,
         consistency=0.6,
     )
-    with_physique = replace(kept, physique_mask=3.0)
     return CascadeConfig(
         stages=(
             StageConfig(
@@ -244,7 +247,7 @@ def cpu_cascade() -> CascadeConfig:
                 name="shape_prior",
                 bone_set="medium",
                 learning_rates=((8, 2e-3),),
-                loss_weights=with_physique,
+                loss_weights=replace(kept, skeleton_mask=1.0, physique_mask=4.0),
                 geodesic_weighting=False,
                 resolve_names=True,
             ),
@@ -252,7 +255,7 @@ def cpu_cascade() -> CascadeConfig:
                 name="limbs",
                 bone_set="loose",
                 learning_rates=((40, 2e-3), (20, 1e-3), (10, 3e-4)),
-                loss_weights=replace(with_physique, anchor=20.0, depth=20.0),
+                loss_weights=replace(kept, physique_mask=3.0, anchor=20.0, depth=20.0),
                 geodesic_weighting=True,
                 anchor="teacher",
                 teacher=TeacherConfig(),
@@ -278,3 +281,31 @@ def cpu_cascade() -> CascadeConfig:
         equivariance_views=1,
         gradient_clip=5.0,
     )
+
+
+def mixed_view_finetune(base: CascadeConfig | None = None, *, single_view_share: float = 0.5) -> CascadeConfig:
+    """Five epochs more of a recipe's last stage (the paper's if none is given), with single-view data mixed in.
+
+    For a run that starts from a checkpoint of that recipe (section 4.5, Table 3). The paper gives neither the epochs
+    nor the mixture. Nothing of the stage's beginning is repeated: no warm-up, no ramps, no teacher; the rate is the one
+    that the recipe ended with. With a share of 0 it is the control, "multi-view only", of as many steps.
+    """
+    base = base or paper_cascade()
+    last = base.stages[-1]
+    stage = replace(
+        last,
+        name="mixed_view",
+        learning_rates=((5, last.learning_rates[-1][1]),),
+        physique_ramp_steps=0,
+        mask_ramp_steps=0,
+        anchor="torso",
+        teacher=None,
+        fresh_detector=False,
+        num_anchor_only_steps=0,
+        num_anchor_steps=0,
+        anchor_fades=False,
+        num_tied_limb_steps=0,
+        num_direct_only_steps=0,
+        single_view_share=single_view_share,
+    )
+    return replace(base, stages=(stage,))

@@ -65,6 +65,10 @@ class TrainJob:
     """``manifest.json`` of the dataset."""
     storage: str
     """Folder of runs; this run lives in ``<storage>/<name>``."""
+    single_view_manifest: str | None = None
+    """``manifest.json`` of a dataset of single views, for stages with a ``single_view_share``."""
+    initial: str | None = None
+    """Checkpoint folder whose networks the first stage starts from; None: random weights."""
     name: str = "cascade"
     cascade: CascadeConfig = paper_cascade()
     workers: Workers = Workers()
@@ -123,3 +127,40 @@ class DemoJob:
     corpus: Literal["balancing", "synthetic"] = "balancing"
     """``balancing``: real four-camera video fetched from the package index. ``synthetic``: made on the spot."""
     workers: Workers = Workers(num=2)
+    from_scratch: bool = False
+    """Train the whole cascade from random weights, not the packaged checkpoint's networks on the corpus."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class LearnJob:
+    """Measure how well the method learns: the CPU cascade on the synthetic learning corpus, once per seed."""
+
+    output: str = "learn"
+    """Everything goes below ``<output>/<front_cue>``; a second run goes on from what is there."""
+    front_cue: Literal["easy", "hard"] = "easy"
+    """How plainly the people's clothes tell front from back."""
+    seeds: tuple[int, ...] = (0,)
+    """One training run each, one after the other, on the same dataset."""
+    workers: Workers = Workers(num=2)
+
+    def __post_init__(self) -> None:
+        if not self.seeds or len(set(self.seeds)) != len(self.seeds) or min(self.seeds) < 0:
+            raise ValueError(f"seeds: expected different numbers of at least 0, got {self.seeds}")
+
+
+@dataclass(frozen=True, kw_only=True)
+class TablesJob:
+    """Measure the ablations beside the published tables: the CPU cascade in short, once per recipe."""
+
+    manifest: str
+    annotations: str
+    """Folder of reference joints, as ingest wrote it. Only measuring reads it, and the row with labels in its name."""
+    output: str = "tables"
+    """Folder of ``tables.md``, ``tables.json`` and the finished rows; a second run goes on from those."""
+    steps_share: float = 0.3
+    """Share of the recipe's training steps that every row takes."""
+    seed: int = 0
+
+    def __post_init__(self) -> None:
+        if not 0.0 < self.steps_share <= 1.0:
+            raise ValueError(f"steps_share: expected more than 0 and at most 1, got {self.steps_share}")

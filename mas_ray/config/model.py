@@ -24,6 +24,8 @@ class DetectorConfig:
     """Cells of the heatmap along depth."""
     depth_range_mm: float = 1000.0
     """The depth axis spans plus and minus this distance about the root joint."""
+    norm: Literal["group", "batch"] = "group"
+    """Normalisation of the detector's layers. GroupNorm does not depend on the batch, so workers need not share it."""
     background: Literal["removed", "kept"] = "removed"
     """Whether the input image is multiplied by the person mask, in training and ever after."""
 

@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Literal
 
 from jaxtyping import Float
 from torch import Tensor, nn
 from torch.nn import functional as F
+
+Norm = Callable[[int], nn.Module]
+"""Makes the normalisation of so many channels."""
 
 
 def group_norm(channels: int) -> nn.GroupNorm:
@@ -26,17 +30,17 @@ class BasicBlock(nn.Module):
 
     expansion = 1
 
-    def __init__(self, inputs: int, width: int, stride: int) -> None:
+    def __init__(self, inputs: int, width: int, stride: int, norm: Norm) -> None:
         super().__init__()
         outputs = width * self.expansion
         self.residual = nn.Sequential(
             _conv(inputs, width, 3, stride),
-            group_norm(width),
+            norm(width),
             nn.ReLU(inplace=True),
             _conv(width, outputs, 3),
-            group_norm(outputs),
+            norm(outputs),
         )
-        self.shortcut = _shortcut(inputs, outputs, stride)
+        self.shortcut = _shortcut(inputs, outputs, stride, norm)
 
     def forward(self, x: Float[Tensor, "batch channels height width"]) -> Float[Tensor, "batch outputs rows columns"]:
         """Apply the block."""
@@ -48,33 +52,33 @@ class Bottleneck(nn.Module):
 
     expansion = 4
 
-    def __init__(self, inputs: int, width: int, stride: int) -> None:
+    def __init__(self, inputs: int, width: int, stride: int, norm: Norm) -> None:
         super().__init__()
         outputs = width * self.expansion
         self.residual = nn.Sequential(
             _conv(inputs, width, 1),
-            group_norm(width),
+            norm(width),
             nn.ReLU(inplace=True),
             _conv(width, width, 3, stride),
-            group_norm(width),
+            norm(width),
             nn.ReLU(inplace=True),
             _conv(width, outputs, 1),
-            group_norm(outputs),
+            norm(outputs),
         )
-        self.shortcut = _shortcut(inputs, outputs, stride)
+        self.shortcut = _shortcut(inputs, outputs, stride, norm)
 
     def forward(self, x: Float[Tensor, "batch channels height width"]) -> Float[Tensor, "batch outputs rows columns"]:
         """Apply the block."""
         return F.relu(self.residual(x) + self.shortcut(x))
 
 
-def _shortcut(inputs: int, outputs: int, stride: int) -> nn.Module:
+def _shortcut(inputs: int, outputs: int, stride: int, norm: Norm) -> nn.Module:
     if stride == 1 and inputs == outputs:
         return nn.Identity()
-    return nn.Sequential(_conv(inputs, outputs, 1, stride), group_norm(outputs))
+    return nn.Sequential(_conv(inputs, outputs, 1, stride), norm(outputs))
 
 
-def create_resnet(name: Literal["resnet18", "resnet34", "resnet50"], width: int) -> tuple[nn.Module, int]:
+def create_resnet(name: Literal["resnet18", "resnet34", "resnet50"], width: int, norm: Norm) -> tuple[nn.Module, int]:
     """A ResNet trunk at 1/32 of the input's resolution, and its number of output channels."""
     block, depths = {
         "resnet18": (BasicBlock, (2, 2, 2, 2)),
@@ -83,7 +87,7 @@ def create_resnet(name: Literal["resnet18", "resnet34", "resnet50"], width: int)
     }[name]
     layers: list[nn.Module] = [
         _conv(3, width, 7, 2),
-        group_norm(width),
+        norm(width),
         nn.ReLU(inplace=True),
         nn.MaxPool2d(3, stride=2, padding=1),
     ]
@@ -91,7 +95,7 @@ def create_resnet(name: Literal["resnet18", "resnet34", "resnet50"], width: int)
     for level, depth in enumerate(depths):
         for index in range(depth):
             stride = 2 if level > 0 and index == 0 else 1
-            layers.append(block(channels, width * 2**level, stride))
+            layers.append(block(channels, width * 2**level, stride, norm))
             channels = width * 2**level * block.expansion
     return nn.Sequential(*layers), channels
 
@@ -99,16 +103,16 @@ def create_resnet(name: Literal["resnet18", "resnet34", "resnet50"], width: int)
 class TinyPyramid(nn.Module):
     """A trunk for CPUs: four residual blocks down to 1/16, and a top-down path back to half the input's side."""
 
-    def __init__(self, width: int, outputs: int) -> None:
+    def __init__(self, width: int, outputs: int, norm: Norm) -> None:
         super().__init__()
         widths = (width, 2 * width, 3 * width, 4 * width)
-        self.stem = nn.Sequential(_conv(3, width, 5, 2), group_norm(width), nn.ReLU(inplace=True))
+        self.stem = nn.Sequential(_conv(3, width, 5, 2), norm(width), nn.ReLU(inplace=True))
         self.blocks = nn.ModuleList(
-            BasicBlock(inputs, outputs_, stride)
+            BasicBlock(inputs, outputs_, stride, norm)
             for inputs, outputs_, stride in zip((width, *widths[:-1]), widths, (1, 2, 2, 2), strict=True)
         )
         self.lateral = nn.ModuleList(nn.Conv2d(channels, outputs, 1) for channels in widths)
-        self.smooth = nn.Sequential(_conv(outputs, outputs, 3), group_norm(outputs), nn.ReLU(inplace=True))
+        self.smooth = nn.Sequential(_conv(outputs, outputs, 3), norm(outputs), nn.ReLU(inplace=True))
 
     def forward(self, x: Float[Tensor, "batch 3 height width"]) -> Float[Tensor, "batch outputs rows columns"]:
         """Features at half the input's resolution."""

@@ -9,7 +9,7 @@ from torch import Tensor, nn
 
 from mas_ray.config.model import DetectorConfig
 from mas_ray.geometry.integral import soft_argmax
-from mas_ray.models.backbone import TinyPyramid, create_resnet, group_norm
+from mas_ray.models.backbone import Norm, TinyPyramid, create_resnet, group_norm
 from mas_ray.skeleton import Skeleton
 
 
@@ -45,12 +45,13 @@ class Detector(nn.Module):
 
 def create_detector(config: DetectorConfig, skeleton: Skeleton) -> Detector:
     """A detector with random weights (Kaiming)."""
+    norm: Norm = group_norm if config.norm == "group" else nn.BatchNorm2d
     match config.backbone:
         case "tiny":
-            features: nn.Module = TinyPyramid(config.width, config.head_width)
+            features: nn.Module = TinyPyramid(config.width, config.head_width, norm)
         case "resnet18" | "resnet34" | "resnet50":
-            trunk, channels = create_resnet(config.backbone, config.width)
-            features = nn.Sequential(trunk, _deconvolutions(channels, config.head_width))
+            trunk, channels = create_resnet(config.backbone, config.width, norm)
+            features = nn.Sequential(trunk, _deconvolutions(channels, config.head_width, norm))
     heatmap = nn.Conv2d(config.head_width, skeleton.num_joints * config.heatmap_depth, 1)
     detector = Detector(features, heatmap, skeleton.num_joints, config.heatmap_depth)
     for module in detector.modules():
@@ -62,12 +63,12 @@ def create_detector(config: DetectorConfig, skeleton: Skeleton) -> Detector:
     return detector
 
 
-def _deconvolutions(channels: int, width: int) -> nn.Sequential:
+def _deconvolutions(channels: int, width: int, norm: Norm) -> nn.Sequential:
     layers: list[nn.Module] = []
     for inputs in (channels, width, width):
         layers += [
             nn.ConvTranspose2d(inputs, width, 4, stride=2, padding=1, bias=False),
-            group_norm(width),
+            norm(width),
             nn.ReLU(inplace=True),
         ]
     return nn.Sequential(*layers)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import fcntl
 import functools
 import hashlib
 import threading
@@ -20,18 +19,18 @@ from mas_ray.config import codec
 from mas_ray.config.cascade import CascadeConfig
 from mas_ray.config.jobs import TrainJob
 from mas_ray.pipelines import session
+from mas_ray.pipelines.claim import check_inputs, claim, locked
 from mas_ray.pipelines.progress import Advance, note, progress
 from mas_ray.pipelines.stage_pictures import stage_pictures
+from mas_ray.pipelines.teach import write_teaching
 from mas_ray.pipelines.worker import StageRun, train_stage
-from mas_ray.shards.manifest import damaged_shards, file_sha256, read_manifest
-from mas_ray.shards.read import count_rows
 from mas_ray.shards.write import write_text
 from mas_ray.tracking.spool import ReportSpool, read_spool
-from mas_ray.training.order import num_steps
 
 _SCORE = "validation/reconstruction"
 _WORKER_MEMORY_BYTES = 2**30
 _POLL_S = 1.0
+_TEACHING = "teacher.pt"
 
 
 class StageFailedError(RuntimeError):
@@ -57,14 +56,6 @@ class CascadeResult:
     stages: tuple[StageResult, ...]
 
 
-@dataclass(frozen=True, kw_only=True)
-class _RunRecord:
-    """What a run folder is a run of. A folder never mixes two."""
-
-    manifest_sha256: str
-    cascade: CascadeConfig
-
-
 def train(job: TrainJob) -> CascadeResult:
     """Train every stage that is not finished yet.
 
@@ -72,28 +63,15 @@ def train(job: TrainJob) -> CascadeResult:
     ``metrics.jsonl`` and ``stage.json``, and finally ``cascade.json``.
 
     Raises:
-        ValueError: The dataset is missing, damaged or too small, the run folder belongs to another job, the tracking
-            store cannot be opened, or the cluster cannot hold the workers.
+        ValueError: An input is missing, damaged or does not fit (``claim.check_inputs``), the run folder belongs to
+            another job, the tracking store cannot be opened, or the cluster cannot hold the workers.
         StageFailedError: A stage failed more often than ``max_failures`` allows.
     """
-    manifest_path = Path(job.manifest)
-    manifest = read_manifest(manifest_path)
-    damaged = damaged_shards(manifest_path.parent, manifest)
-    if damaged:
-        raise ValueError(f"{manifest_path.parent / damaged[0].path}: missing or damaged shard; run ingest again")
-    if not manifest.splits.train:
-        raise ValueError(f"{manifest_path}: the train split is empty")
-    num_steps(count_rows(manifest_path.parent, manifest, "train"), job.cascade.batch_size, job.cascade.steps_per_epoch)
-    if not manifest.splits.validation:
-        note(f"train: {manifest_path} holds nothing out; checkpoints are selected on the training split")
-    if job.cascade.batch_size % job.workers.num:
-        raise ValueError(
-            f"cascade.batch_size: {job.cascade.batch_size} frame sets do not divide among {job.workers.num} workers"
-        )
-    run = Path(job.storage).absolute() / job.name
-    job = replace(job, manifest=str(manifest_path.absolute()), storage=str(run.parent))
-    with _locked(run):
-        _claim(run, _RunRecord(manifest_sha256=file_sha256(manifest_path), cascade=job.cascade))
+    record = check_inputs(job)
+    job = _with_absolute_paths(job)
+    run = Path(job.storage) / job.name
+    with locked(run):
+        claim(run, record)
         write_text(run / "job.json", codec.dumps(job))
         results = _finished_stages(run, job.cascade)
         if len(results) < len(job.cascade.stages):
@@ -118,6 +96,17 @@ def read_cascade_result(run: Path) -> CascadeResult:
     return codec.loads(CascadeResult, path.read_text(), str(path))
 
 
+def _with_absolute_paths(job: TrainJob) -> TrainJob:
+    """Workers have a working directory of their own."""
+    return replace(
+        job,
+        manifest=str(Path(job.manifest).absolute()),
+        storage=str(Path(job.storage).absolute()),
+        single_view_manifest=job.single_view_manifest and str(Path(job.single_view_manifest).absolute()),
+        initial=job.initial and str(Path(job.initial).absolute()),
+    )
+
+
 def _train_stages(job: TrainJob, run: Path, results: list[StageResult]) -> list[StageResult]:
     from mas_ray.tracking.mlflow_runs import open_tracker  # two seconds of imports, and only needed here
 
@@ -133,10 +122,25 @@ def _train_stages(job: TrainJob, run: Path, results: list[StageResult]) -> list[
         run_id = tracker.stage(stage.name)
         log_epochs = functools.partial(tracker.log_epochs, run_id)
         title = f"stage {index + 1}/{len(job.cascade.stages)} {stage.name}"
-        initial = str(run / results[-1].checkpoint) if results else None
+        initial = Path(job.initial) if job.initial else None
+        if results:
+            initial = run / results[-1].checkpoint
+        teaching = folder / _TEACHING if stage.teacher is not None else None
+        if initial is not None and teaching is not None and stage.teacher is not None:
+            note(f"{title}: {'the stage before' if results else initial} labels the training split")
+            write_teaching(
+                teaching,
+                checkpoint=initial,
+                manifest=Path(job.manifest),
+                config=stage.teacher,
+                workers=job.workers,
+            )
+        stage_run = StageRun(
+            job=job, stage=index, initial=initial and str(initial), teaching=teaching and str(teaching)
+        )
         try:
             with progress(title, stage.num_epochs, "epochs") as advance, _following(spool, advance, log_epochs):
-                chosen, score = _fit(StageRun(job=job, stage=index, initial=initial), folder, spool)
+                chosen, score = _fit(stage_run, folder, spool)
         except StageFailedError:
             tracker.finish(run_id, "FAILED")
             tracker.finish(tracker.parent, "FAILED")
@@ -200,29 +204,6 @@ def _finished_stages(run: Path, cascade: CascadeConfig) -> list[StageResult]:
             break
         results.append(result)
     return results
-
-
-def _claim(run: Path, record: _RunRecord) -> None:
-    path = run / "run.json"
-    if path.is_file():
-        found = codec.loads(_RunRecord, path.read_text(), str(path))
-        if found.manifest_sha256 != record.manifest_sha256:
-            raise ValueError(f"{path}: this run was trained on another dataset; choose another name or delete it")
-        if found.cascade != record.cascade:
-            raise ValueError(f"{path}: this run has another cascade; choose another name or delete it")
-        return
-    write_text(path, codec.dumps(record))
-
-
-@contextmanager
-def _locked(run: Path) -> Generator[None]:
-    run.mkdir(parents=True, exist_ok=True)
-    with (run / ".lock").open("w") as file:
-        try:
-            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError:
-            raise ValueError(f"{run}: another process is training this run") from None
-        yield
 
 
 @contextmanager

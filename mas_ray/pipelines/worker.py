@@ -9,29 +9,39 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import ray.train
 import ray.train.torch
 import torch
 from torch import nn
 
 from mas_ray.checkpoint import Progress, load_checkpoint, load_optimizer, save_checkpoint
+from mas_ray.config.cascade import CascadeConfig, StageConfig
 from mas_ray.config.jobs import TrainJob
+from mas_ray.geometry.chirality import KneeChirality, knee_chirality
+from mas_ray.inference import PoseEstimator
 from mas_ray.shards.manifest import read_manifest
 from mas_ray.skeleton import H36M_18
-from mas_ray.training.data import open_split
-from mas_ray.training.loop import StepMetrics, run_stage, validation_reconstruction
+from mas_ray.training.data import FrameSets, open_split
+from mas_ray.training.loop import StepMetrics, Worker, run_stage, validation_reconstruction
 from mas_ray.training.objective import StageObjective
-from mas_ray.training.order import num_steps
-from mas_ray.training.state import TrainState, create_state
+from mas_ray.training.state import TrainState, create_state, inherit
+from mas_ray.training.teacher import load_teaching
+
+_CHIRALITY_POSES = 64
+_HELD_OUT_BATCH = 8
 
 
 @dataclass(frozen=True, kw_only=True)
 class StageRun:
-    """One stage of a TrainJob, and the checkpoint of the stage before it."""
+    """One stage of a TrainJob, and the checkpoint it starts from."""
 
     job: TrainJob
     stage: int
     initial: str | None
+    """Of the stage before, or the job's for the first stage."""
+    teaching: str | None
+    """File of the teacher's joints, if the stage has a teacher."""
 
 
 def train_stage(run: StageRun) -> None:
@@ -39,7 +49,7 @@ def train_stage(run: StageRun) -> None:
     job, cascade = run.job, run.job.cascade
     stage = cascade.stages[run.stage]
     context = ray.train.get_context()
-    rank, world_size = context.get_world_rank(), context.get_world_size()
+    worker = Worker(rank=context.get_world_rank(), world_size=context.get_world_size())
     device = ray.train.torch.get_device()
     if device.type == "cpu":
         torch.set_num_threads(max(1, int(job.workers.cpus_each)))
@@ -52,36 +62,36 @@ def train_stage(run: StageRun) -> None:
     manifest = read_manifest(Path(job.manifest))
     train = open_split(folder, manifest, "train", cascade)
     held_out = open_split(folder, manifest, "validation", cascade) if manifest.splits.validation else train
-    steps = num_steps(len(train), cascade.batch_size, cascade.steps_per_epoch)
+    single_view = _open_single_view(job, stage)
+    if run.teaching is not None:
+        train = train.taught(load_teaching(Path(run.teaching)))
     epoch: list[StepMetrics] = []
     for metrics in run_stage(
         state,
         parallel,
-        train.batch,
-        stage=stage,
+        train,
         cascade=cascade,
-        num_rows=len(train),
-        steps_per_epoch=steps,
-        rank=rank,
-        world_size=world_size,
+        stage=run.stage,
+        single_view=single_view,
+        worker=worker,
     ):
         epoch.append(metrics)
         if not metrics.ends_epoch:
             continue
-        reconstruction = validation_reconstruction(
-            objective, held_out.batch, num_rows=len(held_out), batch_size=8, rank=rank, world_size=world_size
-        )
+        chirality = _chirality(state, held_out, stage=stage, cascade=cascade) if worker.rank == 0 else None
+        reconstruction = validation_reconstruction(objective, held_out, batch_size=_HELD_OUT_BATCH, worker=worker)
         progress = Progress(
             stage=run.stage,
             stage_name=stage.name,
             num_epochs=state.epoch,
             num_steps=metrics.step + 1,
             validation_reconstruction=reconstruction,
+            knee_chirality=chirality,
         )
-        report = _summarise(epoch, stage.name, reconstruction, world_size)
+        report = _summarise(epoch, stage.name, reconstruction, worker.world_size)
         epoch = []
         name = f"{stage.name}-epoch{state.epoch:04d}"
-        if rank > 0:
+        if worker.rank > 0:
             ray.train.report(report, checkpoint_dir_name=name)
             continue
         with tempfile.TemporaryDirectory() as scratch:
@@ -90,23 +100,42 @@ def train_stage(run: StageRun) -> None:
 
 
 def _restore(run: StageRun, device: torch.device) -> TrainState:
-    """Ray's last checkpoint of this stage if there is one, else the networks of the stage before."""
+    """Ray's last checkpoint of this stage if there is one, else the networks it starts from."""
     state = create_state(run.job.cascade, H36M_18, device)
     last = ray.train.get_checkpoint()
     if last:
         with last.as_directory() as folder:
-            _load_networks(state, Path(folder))
+            checkpoint = load_checkpoint(Path(folder))
+            state.detector.load_state_dict(checkpoint.detector)
+            state.shape_prior.load_state_dict(checkpoint.shape_prior)
             state.optimizer.load_state_dict(load_optimizer(Path(folder)))
-            state.epoch = load_checkpoint(Path(folder)).progress.num_epochs
+            state.epoch = checkpoint.progress.num_epochs
     elif run.initial:
-        _load_networks(state, Path(run.initial))
+        before = load_checkpoint(Path(run.initial))
+        stage = run.job.cascade.stages[run.stage]
+        inherit(state, stage, detector=before.detector, shape_prior=before.shape_prior)
     return state
 
 
-def _load_networks(state: TrainState, folder: Path) -> None:
-    checkpoint = load_checkpoint(folder)
-    state.detector.load_state_dict(checkpoint.detector)
-    state.shape_prior.load_state_dict(checkpoint.shape_prior)
+def _open_single_view(job: TrainJob, stage: StageConfig) -> FrameSets | None:
+    """The frame sets of single views, if the stage takes any."""
+    if job.single_view_manifest is None or stage.single_view_share == 0:
+        return None
+    path = Path(job.single_view_manifest)
+    return open_split(path.parent, read_manifest(path), "train", job.cascade)
+
+
+def _chirality(
+    state: TrainState, held_out: FrameSets, *, stage: StageConfig, cascade: CascadeConfig
+) -> KneeChirality | None:
+    """Which way the knees bend in some held-out poses, spread over all of them."""
+    estimator = PoseEstimator(state.detector, state.shape_prior, stage=stage, cascade=cascade, skeleton=H36M_18)
+    rows = np.unique(np.linspace(0, len(held_out) - 1, _CHIRALITY_POSES).astype(np.int64))
+    poses = [
+        estimator.detect(held_out.batch(rows[start : start + _HELD_OUT_BATCH])).world_mm
+        for start in range(0, len(rows), _HELD_OUT_BATCH)
+    ]
+    return knee_chirality(torch.cat(poses), H36M_18)
 
 
 def _save(folder: Path, job: TrainJob, state: TrainState, progress: Progress) -> None:

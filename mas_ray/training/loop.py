@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from dataclasses import dataclass
 
 import numpy as np
@@ -11,13 +11,23 @@ import torch
 from jaxtyping import Int64
 from torch import nn
 
-from mas_ray.batch import Batch
-from mas_ray.config.cascade import CascadeConfig, StageConfig
+from mas_ray.config.cascade import CascadeConfig
+from mas_ray.training.data import FrameSets
 from mas_ray.training.objective import LossBreakdown, StageObjective
-from mas_ray.training.order import draw_warps, epoch_rows
+from mas_ray.training.order import derived_seed, draw_warps, num_steps, plan_batches
 from mas_ray.training.state import TrainState
 
-BatchReader = Callable[[Int64[np.ndarray, " batch"]], Batch]
+
+@dataclass(frozen=True, kw_only=True)
+class Worker:
+    """One of the workers that train together."""
+
+    rank: int = 0
+    world_size: int = 1
+
+    def part_of(self, rows: Int64[np.ndarray, " rows"]) -> Int64[np.ndarray, " part"]:
+        """This worker's rows: every ``world_size``-th."""
+        return rows[self.rank :: self.world_size]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -38,14 +48,12 @@ class StepMetrics:
 def run_stage(
     state: TrainState,
     objective: nn.Module,
-    read_batch: BatchReader,
+    train: FrameSets,
     *,
-    stage: StageConfig,
     cascade: CascadeConfig,
-    num_rows: int,
-    steps_per_epoch: int,
-    rank: int = 0,
-    world_size: int = 1,
+    stage: int,
+    single_view: FrameSets | None = None,
+    worker: Worker = Worker(),
 ) -> Iterator[StepMetrics]:
     """Train a stage from ``state.epoch`` to its end, one yield per optimiser step.
 
@@ -54,47 +62,57 @@ def run_stage(
     Args:
         state: Networks and optimiser, changed in place.
         objective: The stage's objective, wrapped for data-parallel training or not.
-        read_batch: Gives the batch of some row numbers of the training split.
-        stage: The stage.
-        cascade: The cascade it belongs to.
-        num_rows: Rows of the training split.
-        steps_per_epoch: Optimiser steps of an epoch.
-        rank: This worker's number; it takes every ``world_size``-th row of each global batch.
-        world_size: Number of workers; must divide the batch size.
+        train: The training split; it alone decides how many steps an epoch has.
+        cascade: The recipe.
+        stage: Index of the stage in it.
+        single_view: Frame sets of single views, if the stage has a share of them.
+        worker: Which worker this is; it takes its part of each global batch.
 
     Raises:
-        ValueError: The batch does not divide among the workers.
+        ValueError: The batch does not divide among the workers, or there are no single views for the stage's share.
         FloatingPointError: The loss or its gradient is not finite; the message names stage, step and rows.
     """
-    if cascade.batch_size % world_size:
-        raise ValueError(f"batch_size: {cascade.batch_size} frame sets do not divide among {world_size} workers")
+    config, per_epoch = cascade.stages[stage], num_steps(len(train), cascade.batch_size, cascade.steps_per_epoch)
+    if cascade.batch_size % worker.world_size:
+        raise ValueError(f"batch_size: {cascade.batch_size} frame sets do not divide among {worker.world_size} workers")
+    if config.single_view_share > 0 and single_view is None:
+        raise ValueError(f"single_view_share: stage {config.name!r} has one, and no single views are given")
     parameters = [p for group in state.optimizer.param_groups for p in group["params"]]
     device = parameters[0].device
-    while state.epoch < stage.num_epochs:
+    seed = derived_seed(cascade.seed, stage)
+    while state.epoch < config.num_epochs:
         epoch = state.epoch
-        rate = stage.learning_rate(epoch)
+        rate = config.learning_rate(epoch)
         for group in state.optimizer.param_groups:
             group["lr"] = rate
-        batches = epoch_rows(
-            num_rows, batch_size=cascade.batch_size, steps=steps_per_epoch, seed=cascade.seed, epoch=epoch
-        )
-        for index, global_rows in enumerate(batches):
+        last = (epoch + 1) * per_epoch - 1
+        for planned in plan_batches(
+            range(epoch * per_epoch, last + 1),
+            num_rows=len(train),
+            num_single_view_rows=0 if single_view is None else len(single_view),
+            batch_size=cascade.batch_size,
+            single_view_share=config.single_view_share,
+            seed=seed,
+        ):
             start = time.perf_counter()
-            rows, step = global_rows[rank::world_size], epoch * steps_per_epoch + index
-            batch = read_batch(rows).to(device)
+            frame_sets = single_view if planned.single_view and single_view is not None else train
+            rows, step = worker.part_of(planned.rows), planned.step
+            batch = frame_sets.batch(rows).to(device)
             num_views = batch.valid.shape[1]
             warps = draw_warps(
                 rows,
                 batch.valid,
                 num_warped=min(cascade.equivariance_views or num_views, num_views),
                 scale=cascade.equivariance_scale,
-                seed=cascade.seed,
+                seed=seed,
                 step=step,
             ).to(device)
             waited = time.perf_counter() - start
+            objective.train()  # the caller may have evaluated the networks since the last step
             state.optimizer.zero_grad(set_to_none=True)
             losses: LossBreakdown = objective(batch, warps, step)
-            where = f"stage {stage.name!r}, step {step}, rows {rows.tolist()} of the split"
+            split = "single-view split" if planned.single_view else "split"
+            where = f"stage {config.name!r}, step {step}, rows {rows.tolist()} of the {split}"
             if not torch.isfinite(losses.total):
                 raise FloatingPointError(f"loss is not finite in {where}")
             losses.total.backward()
@@ -102,12 +120,11 @@ def run_stage(
             if not torch.isfinite(norm):
                 raise FloatingPointError(f"gradient is not finite in {where}")
             state.optimizer.step()
-            ends_epoch = index == steps_per_epoch - 1
-            state.epoch = epoch + 1 if ends_epoch else epoch
+            state.epoch = epoch + 1 if step == last else epoch
             yield StepMetrics(
                 step=step,
                 epoch=epoch,
-                ends_epoch=ends_epoch,
+                ends_epoch=step == last,
                 losses=losses.as_floats(),
                 gradient_norm=float(norm),
                 learning_rate=rate,
@@ -119,27 +136,23 @@ def run_stage(
 
 @torch.no_grad()
 def validation_reconstruction(
-    objective: StageObjective,
-    read_batch: BatchReader,
-    *,
-    num_rows: int,
-    batch_size: int,
-    rank: int = 0,
-    world_size: int = 1,
+    objective: StageObjective, held_out: FrameSets, *, batch_size: int, worker: Worker = Worker()
 ) -> float:
     """Mean reconstruction loss over held-out rows with the stage's final factors: label-free model selection.
 
-    Every worker takes its share of the rows; with several workers the result is the mean over all of them.
+    Every worker takes its part of the rows; with several workers the result is the mean over all of them.
     """
     device = next(objective.parameters()).device
     last_step = 10**9
+    objective.eval()
     sums = torch.zeros(2, dtype=torch.float64)
-    rows = np.arange(rank, num_rows, world_size)
+    rows = worker.part_of(np.arange(len(held_out)))
     for start in range(0, len(rows), batch_size):
         chunk = rows[start : start + batch_size]
-        losses = objective(read_batch(chunk).to(device), None, last_step)
+        losses = objective(held_out.batch(chunk).to(device), None, last_step)
         sums += torch.tensor([float(losses.reconstruction) * len(chunk), len(chunk)], dtype=torch.float64)
-    if world_size > 1:
+    objective.train()
+    if worker.world_size > 1:
         sums = sums.to(device)
         torch.distributed.all_reduce(sums)
     return float(sums[0] / sums[1])

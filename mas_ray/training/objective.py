@@ -12,6 +12,7 @@ from mas_ray import losses
 from mas_ray.batch import Batch
 from mas_ray.config.cascade import CascadeConfig, StageConfig
 from mas_ray.geometry.affine import apply_affine, warp_images
+from mas_ray.geometry.camera import Camera
 from mas_ray.geometry.naming import search_names, swap_sides
 from mas_ray.geometry.triangulation import per_view, triangulate
 from mas_ray.models.detector import Detection, Detector
@@ -51,6 +52,7 @@ class LossBreakdown:
     consistency: Tensor
     depth: Tensor
     limb_equality: Tensor
+    leg_proportions: Tensor
 
     @property
     def total(self) -> Tensor:
@@ -110,12 +112,19 @@ class StageObjective(nn.Module):
         detection, warped = self._detect(batch, warps)
         keypoints = detection.keypoints_ndc.unflatten(0, valid.shape)
         triangulates = schedule.uses_triangulation(self.stage, step) and bool(
-            weights.reprojection or weights.consistency or weights.depth or weights.limb_equality
+            weights.reprojection
+            or weights.consistency
+            or weights.depth
+            or weights.limb_equality
+            or weights.leg_proportions
         )
         reprojection = (
             self._reproject(keypoints, detection.depth_ndc.unflatten(0, valid.shape), batch) if triangulates else None
         )
-        skeleton_loss, physique_loss = self._mask_losses(keypoints, reprojection, batch)
+        if schedule.mask_factor(self.stage, step) > 0:
+            skeleton_loss, physique_loss = self._mask_losses(keypoints, reprojection, batch)
+        else:
+            skeleton_loss, physique_loss = self._no_mask_losses()
         figure = stance(batch.mask, batch.camera, batch.valid & batch.calibrated)
 
         def mean(per_view_loss: Float[Tensor, "batch views"], views: Bool[Tensor, "batch views"] = valid) -> Tensor:
@@ -136,8 +145,9 @@ class StageObjective(nn.Module):
             "consistency": zero,
             "depth": zero,
             "limb_equality": zero,
+            "leg_proportions": zero,
         }
-        if anchor_factor:
+        if anchor_factor and self.stage.anchor != "teacher":
             target, joint_weight = warm_up_target(figure, self.stage.anchor, self.skeleton)
             terms["anchor"] = weights.anchor * anchor_factor * mean(losses.anchor(keypoints, target, joint_weight))
         if tied_factor:
@@ -149,17 +159,27 @@ class StageObjective(nn.Module):
         if reprojection is not None:
             r = reprojection
             terms["consistency"] = weights.consistency * mean(
-                losses.consistency(r.named_keypoints_ndc, r.keypoints_ndc), r.views
+                losses.agreement(r.named_keypoints_ndc, r.keypoints_ndc), r.views
             )
             terms["depth"] = weights.depth * mean(losses.depth(r.named_depth_ndc, r.depth_ndc), r.views)
             terms["limb_equality"] = weights.limb_equality * _mean_over_views(
                 losses.limb_equality(r.joints_mm, self.skeleton)[:, None], r.views.any(-1, keepdim=True)
             )
+            terms["leg_proportions"] = weights.leg_proportions * _mean_over_views(
+                losses.leg_proportions(r.joints_mm, self.skeleton)[:, None], r.views.any(-1, keepdim=True)
+            )
+        if anchor_factor and batch.teacher_mm is not None:
+            taught, target, target_depth = self._teacher(batch.teacher_mm, batch)
+            terms["anchor"] = weights.anchor * anchor_factor * mean(losses.agreement(keypoints, target), taught)
+            depth = detection.depth_ndc.unflatten(0, valid.shape)
+            terms["depth"] = weights.depth * mean(losses.depth(depth, target_depth), taught)
         return LossBreakdown(**terms)
 
     def draw(self, keypoints_ndc: Float[Tensor, "*batch joints 2"]) -> Float[Tensor, "*batch rows columns"]:
         """The skeleton mask of this stage's bones."""
-        return skeleton_mask(keypoints_ndc, self.bones, self.bone_widths, size=self.cascade.mask_size)
+        return skeleton_mask(
+            keypoints_ndc, self.bones, self.bone_widths, size=self.cascade.mask_size, merge=self.cascade.bone_merge
+        )
 
     def _detect(self, batch: Batch, warps: Warps | None) -> tuple[Detection, Float[Tensor, "warped joints 2"] | None]:
         """Detect the joints of all views and of the warped ones, in one pass through the detector."""
@@ -176,6 +196,24 @@ class StageObjective(nn.Module):
         )
         return direct, both.keypoints_ndc[len(images) :]
 
+    def _teacher(
+        self, joints_mm: Float[Tensor, "batch joints 3"], batch: Batch
+    ) -> tuple[Bool[Tensor, "batch views"], Float[Tensor, "batch views joints 2"], Float[Tensor, "batch views joints"]]:
+        """Which views the teacher's joints are seen from, where, and how far behind the root."""
+        known = joints_mm.isfinite().all(-1).all(-1)
+        joints_mm = joints_mm.nan_to_num()
+        in_views = per_view(joints_mm, batch.valid.shape[1])
+        target = batch.camera.project(in_views).clamp(-_FARTHEST_NDC, _FARTHEST_NDC)
+        return batch.valid & batch.calibrated & known[:, None], target, self._depth_ndc(in_views, batch.camera)
+
+    def _depth_ndc(
+        self, in_views_mm: Float[Tensor, "batch views joints 3"], camera: Camera
+    ) -> Float[Tensor, "batch views joints"]:
+        """Depth of world joints about the root in each view, on the heatmap's depth axis."""
+        z = camera.camera_from_world(in_views_mm)[..., 2]
+        root = self.skeleton.index("pelvis")
+        return (z - z[..., root : root + 1]) / self.cascade.detector.depth_range_mm
+
     def _reproject(
         self,
         keypoints: Float[Tensor, "batch views joints 2"],
@@ -187,19 +225,17 @@ class StageObjective(nn.Module):
         views = views & (views.sum(-1, keepdim=True) >= 2)
         weight = views.unsqueeze(-1).expand(keypoints.shape[:-1]).to(keypoints.dtype)
         camera = batch.camera
-        if self.cascade.resolve_names:
+        if self.stage.resolve_names:
             swap = search_names(keypoints.detach(), camera, weight, self.skeleton)
             keypoints = swap_sides(keypoints, swap, self.skeleton)
             depth = swap_sides(depth.unsqueeze(-1), swap, self.skeleton).squeeze(-1)
         joints = triangulate(keypoints, camera, weight)
         in_views = per_view(joints, keypoints.shape[1])
-        z = camera.camera_from_world(in_views)[..., 2]
-        root = self.skeleton.index("pelvis")
         return _Reprojection(
             keypoints_ndc=camera.project(in_views).clamp(-_FARTHEST_NDC, _FARTHEST_NDC),
             named_keypoints_ndc=keypoints,
             named_depth_ndc=depth,
-            depth_ndc=(z - z[..., root : root + 1]) / self.cascade.detector.depth_range_mm,
+            depth_ndc=self._depth_ndc(in_views, camera),
             joints_mm=joints,
             views=views,
         )
@@ -212,16 +248,22 @@ class StageObjective(nn.Module):
         if reprojection is not None and self.stage.loss_weights.reprojection > 0:
             passes.append((reprojection.keypoints_ndc, reprojection.views, self.stage.loss_weights.reprojection))
         weight = batch.weight if self.stage.geodesic_weighting else torch.ones_like(batch.weight)
-        skeleton_loss = physique_loss = keypoints.new_zeros(())
-        for points, views, share in passes:
-            drawn = self.draw(points)
-            loss = losses.mask_reconstruction(drawn, batch.mask, weight)
-            skeleton_loss = skeleton_loss + share * _mean_over_views(loss, views)
-            if self.stage.loss_weights.physique_mask > 0:
-                physique = self.shape_prior(drawn.flatten(0, 1)).unflatten(0, drawn.shape[:2])
-                loss = losses.mask_reconstruction(physique, batch.mask, weight)
-                physique_loss = physique_loss + share * _mean_over_views(loss, views)
-        return skeleton_loss, physique_loss
+        drawn = self.draw(torch.stack([points for points, _, _ in passes]))
+
+        def loss(masks: Float[Tensor, "passes batch views rows columns"]) -> Tensor:
+            per_view = losses.mask_reconstruction(masks, batch.mask.expand_as(masks), weight.expand_as(masks))
+            shares = [share * _mean_over_views(per_view[n], views) for n, (_, views, share) in enumerate(passes)]
+            return torch.stack(shares).sum()
+
+        if self.stage.loss_weights.physique_mask == 0:
+            return loss(drawn), keypoints.new_zeros(())
+        physique = self.shape_prior(drawn.flatten(0, 2)).unflatten(0, drawn.shape[:3])
+        return loss(drawn), loss(physique)
+
+    def _no_mask_losses(self) -> tuple[Tensor, Tensor]:
+        """Zeros; the second with a gradient for the shape prior network, which data-parallel training waits for."""
+        zero = self.bone_widths.new_zeros(())
+        return zero, zero + sum(0.0 * p.sum() for p in self.shape_prior.parameters() if p.requires_grad)
 
 
 def _mean_over_views(loss: Float[Tensor, "batch views"], views: Bool[Tensor, "batch views"]) -> Tensor:

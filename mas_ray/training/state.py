@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
+from typing import Any
 
 import torch
 
-from mas_ray.config.cascade import CascadeConfig
+from mas_ray.config.cascade import CascadeConfig, StageConfig
 from mas_ray.models.detector import Detector, create_detector
 from mas_ray.models.shape_prior import ShapePriorNetwork, create_shape_prior
 from mas_ray.skeleton import Skeleton
@@ -30,3 +32,12 @@ def create_state(cascade: CascadeConfig, skeleton: Skeleton, device: torch.devic
         shape_prior = create_shape_prior(cascade.shape_prior).to(device)
     parameters = [*detector.parameters(), *shape_prior.parameters()]
     return TrainState(detector=detector, shape_prior=shape_prior, optimizer=torch.optim.Adam(parameters))
+
+
+def inherit(
+    state: TrainState, stage: StageConfig, *, detector: Mapping[str, Any], shape_prior: Mapping[str, Any]
+) -> None:
+    """Give a fresh state the weights that the stage before left, as far as the stage wants them."""
+    if not stage.fresh_detector:
+        state.detector.load_state_dict(detector)
+    state.shape_prior.load_state_dict(shape_prior)

@@ -6,16 +6,35 @@ from typing import Any
 import pytest
 
 from mas_ray.config.ablations import (
+    with_background,
+    with_batch_norm,
+    with_clamped_sum,
+    with_noisy_or,
     with_points,
+    without_arm_search,
     without_cascade,
+    without_depth,
     without_geodesic,
+    without_linked_names,
     without_shape_prior,
+    without_teacher,
     without_triangulation,
 )
-from mas_ray.config.cascade import CascadeConfig, cpu_cascade, paper_cascade
+from mas_ray.config.cascade import CascadeConfig, LossWeights, cpu_cascade, paper_cascade
 
-TRIANGULATED = ("reprojection", "consistency", "depth", "limb_equality")
-OF_ALL_STAGES = [with_points, without_geodesic, without_shape_prior, without_triangulation]
+TRIANGULATED = ("reprojection", "consistency", "depth", "limb_equality", "leg_proportions")
+OF_ALL_STAGES = [
+    with_background,
+    with_batch_norm,
+    with_points,
+    without_arm_search,
+    without_depth,
+    without_geodesic,
+    without_linked_names,
+    without_shape_prior,
+    without_teacher,
+    without_triangulation,
+]
 RECIPES = [paper_cascade, cpu_cascade]
 
 
@@ -33,32 +52,84 @@ def _flat(value: Any, path: str = "") -> dict[str, Any]:
 def _changes(before: CascadeConfig, after: CascadeConfig) -> dict[str, Any]:
     """What the second recipe says where it says something else."""
     old, new = _flat(before), _flat(after)
-    assert old.keys() == new.keys()
-    return {path: new[path] for path in old if new[path] != old[path]}
+    return {path: value for path, value in new.items() if path not in old or value != old[path]}
 
 
 def _of_stages(cascade: CascadeConfig, field: str, value: Any) -> dict[str, Any]:
     return {f".stages.{n}.{field}": value for n in range(len(cascade.stages))}
 
 
+def _last_fields(changes: dict[str, Any]) -> set[str]:
+    return {path.rpartition(".")[2] for path in changes}
+
+
 @pytest.mark.parametrize("recipe", RECIPES)
 def test_each_changes_its_fields_in_every_stage_and_no_other(recipe):
     cascade = recipe()
-    weights = {
-        path: value
-        for name in TRIANGULATED
-        for path, value in _of_stages(cascade, f"loss_weights.{name}", 0.0).items()
-        if _flat(cascade)[path]
-    }
-    assert any("reprojection" in path for path in weights)
-    assert _changes(cascade, without_triangulation(cascade)) == weights
     assert _changes(cascade, with_points(cascade)) == _of_stages(cascade, "bone_set", "points")
     physique = _changes(cascade, without_shape_prior(cascade))
-    assert {path.rpartition(".")[2] for path in physique} == {"physique_mask"}
+    assert _last_fields(physique) == {"physique_mask"}
     assert all(stage.loss_weights.physique_mask == 0 for stage in without_shape_prior(cascade).stages)
     geodesic = _changes(cascade, without_geodesic(cascade))
-    assert {path.rpartition(".")[2] for path in geodesic} == {"geodesic_weighting"}
+    assert _last_fields(geodesic) == {"geodesic_weighting"}
     assert not any(stage.geodesic_weighting for stage in without_geodesic(cascade).stages)
+    depth = _changes(cascade, without_depth(cascade))
+    assert _last_fields(depth) <= {"depth"}
+    assert all(stage.loss_weights.depth == 0 for stage in without_depth(cascade).stages)
+    assert _changes(cascade, with_background(cascade)) == {".detector.background": "kept"}
+    assert _changes(cascade, with_batch_norm(cascade)) == {".detector.norm": "batch"}
+    assert _changes(cascade, with_clamped_sum(cascade)) == {".bone_merge": "clamped_sum"}
+    assert _changes(cascade, with_noisy_or(cascade)) == {".bone_merge": "noisy_or"}
+
+
+@pytest.mark.parametrize("recipe", RECIPES)
+def test_without_triangulation_no_loss_nor_teacher_sees_world_joints(recipe):
+    cascade = without_teacher(recipe())
+    off = _of_stages(cascade, "resolve_names", False)
+    for name in TRIANGULATED:
+        off |= _of_stages(cascade, f"loss_weights.{name}", 0.0)
+    changes = _changes(cascade, without_triangulation(recipe()))
+    assert changes == {path: value for path, value in off.items() if _flat(cascade)[path] != value}
+    assert "reprojection" in _last_fields(changes)
+
+
+def test_the_papers_recipe_has_nothing_that_the_paper_has_not():
+    cascade = paper_cascade()
+    for ablation in (without_teacher, without_linked_names, without_arm_search, without_depth):
+        assert ablation(cascade) == cascade
+    for stage in cascade.stages:
+        beyond = ("consistency", "depth", "spine_midpoint", "limb_equality", "leg_proportions")
+        assert [getattr(stage.loss_weights, name) for name in beyond] == [0.0] * len(beyond)
+        assert not stage.resolve_names
+        assert not stage.fresh_detector
+
+
+def test_the_teachers_parts_are_switched_one_by_one():
+    cascade = cpu_cascade()
+    (taught,) = [n for n, stage in enumerate(cascade.stages) if stage.teacher is not None]
+    assert _changes(cascade, without_linked_names(cascade)) == {f".stages.{taught}.teacher.link_names": False}
+    assert _changes(cascade, without_arm_search(cascade)) == {f".stages.{taught}.teacher.search_arms": False}
+
+
+def test_without_teacher_stages_go_on_from_each_other_and_search_for_names():
+    cascade = cpu_cascade()
+    taught, alone = cascade.stages[-1], without_teacher(cascade).stages[-1]
+    assert without_teacher(cascade).stages[:-1] == cascade.stages[:-1]
+    assert alone.teacher is None
+    assert not alone.fresh_detector
+    assert alone.resolve_names
+    # Warmed up by the stages before: masks and triangulation lead from the first step, at the same weights and rates.
+    warm_up = ("num_anchor_only_steps", "num_anchor_steps", "mask_ramp_steps", "num_direct_only_steps")
+    assert [getattr(alone, name) for name in warm_up] == [0] * len(warm_up)
+    for name in ("bone_set", "learning_rates", "loss_weights", "geodesic_weighting"):
+        assert getattr(alone, name) == getattr(taught, name)
+
+
+def test_every_loss_that_triangulates_is_known_here():
+    """A new weight belongs to what is seen in the image or to what ``without_triangulation`` takes away."""
+    seen = {"skeleton_mask", "physique_mask", "bone_length", "equivariance", "symmetry", "spine_midpoint"}
+    of_warm_up = {"anchor", "tied_limbs"}
+    assert {f.name for f in fields(LossWeights)} == seen | of_warm_up | set(TRIANGULATED)
 
 
 @pytest.mark.parametrize("recipe", RECIPES)
@@ -77,6 +148,7 @@ def test_without_cascade_is_the_last_stage_warmed_up_like_the_first(recipe):
     assert stage.num_epochs == sum(s.num_epochs for s in cascade.stages)
     rates = [s.learning_rate(epoch) for s in cascade.stages for epoch in range(s.num_epochs)]
     assert [stage.learning_rate(epoch) for epoch in range(stage.num_epochs)] == rates
+    assert (stage.teacher, stage.fresh_detector, stage.resolve_names) == (None, False, first.resolve_names)
     assert (stage.bone_set, stage.geodesic_weighting) == (last.bone_set, last.geodesic_weighting)
     assert replace(stage.loss_weights, anchor=last.loss_weights.anchor) == last.loss_weights
     assert stage.loss_weights.anchor == first.loss_weights.anchor

@@ -1,9 +1,12 @@
+from dataclasses import replace
+
 import pytest
 import torch
+from torch import nn
 
 from mas_ray.config.cascade import cpu_cascade
 from mas_ray.config.model import DetectorConfig, ShapePriorConfig
-from mas_ray.models.backbone import create_resnet
+from mas_ray.models.backbone import create_resnet, group_norm
 from mas_ray.models.detector import create_detector
 from mas_ray.models.shape_prior import create_shape_prior
 from mas_ray.skeleton import H36M_18
@@ -15,7 +18,7 @@ def _millions(module):
 
 def test_parameter_counts_of_the_papers_size():
     detector = create_detector(DetectorConfig(), H36M_18)
-    trunk, _ = create_resnet("resnet50", 64)
+    trunk, _ = create_resnet("resnet50", 64, group_norm)
     assert _millions(trunk) == pytest.approx(23.51, abs=0.005)
     assert _millions(detector) - _millions(trunk) == pytest.approx(10.78, abs=0.005)
     assert _millions(create_shape_prior(ShapePriorConfig(widths=(32, 64, 128)))) == pytest.approx(0.417, abs=0.001)
@@ -34,6 +37,28 @@ def test_a_fresh_detector_looks_at_the_middle_and_learns_everywhere(config):
     assert detection.keypoints_ndc.abs().max() < 0.2
     (detection.keypoints_ndc.sum() + detection.depth_ndc.square().sum()).backward()
     assert all(p.grad is not None and torch.isfinite(p.grad).all() for p in detector.parameters())
+
+
+def test_norm_chooses_the_detectors_layers_and_no_others():
+    config = cpu_cascade().detector
+    group, batch = (create_detector(replace(config, norm=norm), H36M_18) for norm in ("group", "batch"))
+    for detector, used, other in ((group, nn.GroupNorm, nn.BatchNorm2d), (batch, nn.BatchNorm2d, nn.GroupNorm)):
+        assert any(isinstance(module, used) for module in detector.modules())
+        assert not any(isinstance(module, other) for module in detector.modules())
+    assert _millions(batch) == _millions(group)
+
+
+@pytest.mark.parametrize("norm", ["group", "batch"])
+def test_after_training_an_image_is_judged_by_itself(norm):
+    config = replace(cpu_cascade().detector, norm=norm)
+    detector = create_detector(config, H36M_18)
+    images = torch.rand(4, 3, 64, 64, generator=torch.Generator().manual_seed(0))
+    images[1:] *= 0.2
+    together, alone = (detector(some).keypoints_ndc[0] for some in (images, images[:1]))
+    assert torch.allclose(together, alone, atol=1e-5) == (norm == "group")
+    detector.eval()
+    together, alone = (detector(some).keypoints_ndc[0] for some in (images, images[:1]))
+    torch.testing.assert_close(together, alone, atol=1e-5, rtol=0)
 
 
 def test_heatmap_size_must_fit_the_input():
