@@ -4,7 +4,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 INSTALLED := $(VENV)/.installed
 
-.PHONY: install demo check format test test-slow clean
+.PHONY: install demo learn tables check format test test-slow clean
 
 install: $(INSTALLED)
 
@@ -15,6 +15,12 @@ $(INSTALLED): pyproject.toml constraints.txt
 
 demo: $(INSTALLED)
 	$(BIN)/mas-ray demo
+
+learn: $(INSTALLED)
+	$(BIN)/mas-ray learn
+
+tables: $(INSTALLED)
+	$(BIN)/mas-ray tables
 
 format: $(INSTALLED)
 	$(BIN)/ruff format .

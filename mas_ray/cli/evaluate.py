@@ -7,6 +7,7 @@ from pathlib import Path
 
 import tyro
 
+from mas_ray.cli.text_table import cell, text_table
 from mas_ray.config.jobs import EvaluateJob
 
 
@@ -25,26 +26,13 @@ def run(argv: Sequence[str]) -> int:
     rows = [["left and right", "MPJPE", "P-MPJPE", "2D", *(name for group in groups for name in (group, "2D"))]]
     for accuracy in evaluation.accuracy:
         errors, keypoints = accuracy.triangulated, accuracy.keypoints
-        row = [accuracy.handling, _cell(errors and errors.mpjpe_mm, 1), _cell(errors and errors.p_mpjpe_mm, 1)]
-        row.append(_cell(keypoints and keypoints.percent_of_crop, 2))
+        row = [accuracy.handling, cell(errors and errors.mpjpe_mm, 1), cell(errors and errors.p_mpjpe_mm, 1)]
+        row.append(cell(keypoints and keypoints.percent_of_crop, 2))
         for group in accuracy.groups:
-            row += [_cell(group.triangulated_mm, 1), _cell(group.percent_of_crop, 2)]
+            row += [cell(group.triangulated_mm, 1), cell(group.percent_of_crop, 2)]
         rows.append(row)
-    print(_table(rows))
+    print(text_table(rows))
     if source.takes_also_trained_on:
         print("  (training and evaluated frames come from the same clips)")
     print(f"wrote {Path(job.output) / 'evaluation.json'}")
     return 0
-
-
-def _cell(value: float | None, decimals: int) -> str:
-    return "-" if value is None else f"{value:.{decimals}f}"
-
-
-def _table(rows: Sequence[Sequence[str]]) -> str:
-    """The rows in columns: the first to the left, figures to the right."""
-    widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
-    return "\n".join(
-        "  ".join(["", row[0].ljust(widths[0]), *(c.rjust(w) for c, w in zip(row[1:], widths[1:], strict=True))])
-        for row in rows
-    )

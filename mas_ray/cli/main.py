@@ -16,6 +16,8 @@ VERBS = {
     "evaluate": "compare a checkpoint's predictions with reference joints",
     "predict": "write joints and overlay videos",
     "report": "put a run into one self-contained HTML file",
+    "learn": "measure how well the method learns, on synthetic people",
+    "tables": "measure the ablations beside the published tables",
     "doctor": "say what is installed, cached and missing",
 }
 

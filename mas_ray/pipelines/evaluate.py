@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -26,58 +27,95 @@ Instant = tuple[str, int]
 """Take id and frame number."""
 
 
+@dataclass(frozen=True, kw_only=True, eq=False)
+class SplitComparison:
+    """A split as predicted and as the reference has it, frame set by frame set."""
+
+    comparison: Comparison
+    instants: tuple[Instant, ...]
+    subjects: tuple[str, ...]
+    """The person in each frame set."""
+    source: EvaluationSource
+
+
 def evaluate(job: EvaluateJob) -> Evaluation:
     """Run the job; writes ``evaluation.json`` and ``compared.parquet`` into its output folder.
+
+    Raises:
+        ValueError: There is no such checkpoint, or see ``compare_with_reference``; the message names the file.
+    """
+    estimator = PoseEstimator.load(Path(job.checkpoint))
+    found = compare_with_reference(
+        estimator,
+        name=job.checkpoint,
+        manifest=Path(job.manifest),
+        annotations=Path(job.annotations),
+        split=job.split,
+    )
+    evaluation = evaluate_comparison(found.comparison, estimator.skeleton, source=found.source)
+    rows = _compared_rows(found.instants, found.comparison)
+    output = Path(job.output)
+    write_rows(output / "compared.parquet", rows, schema=COMPARED, skeleton=estimator.skeleton)
+    write_evaluation(output / "evaluation.json", evaluation)
+    return evaluation
+
+
+def compare_with_reference(
+    estimator: PoseEstimator, *, name: str, manifest: Path, annotations: Path, split: SplitName
+) -> SplitComparison:
+    """Predict a split and put every prediction beside its reference joints.
+
+    Args:
+        estimator: Predicts.
+        name: What to call it in the record: its checkpoint, if it has one.
+        manifest: ``manifest.json`` of the dataset.
+        annotations: Folder of reference joints, as ingest wrote it.
+        split: Which frame sets.
 
     Raises:
         ValueError: The split is empty, a take has no reference, nothing overlaps, or no view is calibrated; the
             message names the file.
     """
-    manifest_path = Path(job.manifest)
-    manifest = read_manifest(manifest_path)
-    takes = tuple(chosen.take_id for chosen in manifest.splits.ranges(job.split))
+    content = read_manifest(manifest)
+    takes = tuple(chosen.take_id for chosen in content.splits.ranges(split))
     if not takes:
         raise ValueError(
-            f"{job.manifest}: the {job.split} split is empty; ingest again with --split tail (no mask is made anew)"
+            f"{manifest}: the {split} split is empty; ingest again with --split tail (no mask is made anew)"
         )
-    references = {take_id: _reference(Path(job.annotations), take_id) for take_id in takes}
-    estimator = PoseEstimator.load(Path(job.checkpoint))
+    references = {take_id: _reference(annotations, take_id) for take_id in takes}
     joints = _joints_by_instant(references)
-    views = _views_by_instant(manifest_path.parent, manifest, job.split)
+    views = _views_by_instant(manifest.parent, content, split)
     if not any(view["calibrated"] for by_name in views.values() for view in by_name.values()):
         raise ValueError(
-            f"{job.manifest}: no view of the {job.split} split is calibrated; the reference, which is in the world, "
+            f"{manifest}: no view of the {split} split is calibrated; the reference, which is in the world, "
             "cannot be compared with it"
         )
     if joints.keys().isdisjoint(views):
-        raise ValueError(f"{job.annotations}: the reference has none of the {len(views)} instants of the split")
-    crop_size_px, skeleton = manifest.parameters.crop.size_px, estimator.skeleton
+        raise ValueError(f"{annotations}: the reference has none of the {len(views)} instants of the split")
+    crop_size_px, skeleton = content.parameters.crop.size_px, estimator.skeleton
     compared: list[Instant] = []
     comparisons: list[Comparison] = []
     with progress("evaluate", len(views), "frame sets") as advance:
-        for prediction in estimator.predict_dataset(manifest_path, job.split):
+        for prediction in estimator.predict_dataset(manifest, split):
             advance(len(prediction.instant))
             compared += [instant for instant in _instants(prediction) if instant in joints]
             comparisons.append(_compare(prediction, joints, views, crop_size_px=crop_size_px, skeleton=skeleton))
-    comparison = concatenate(comparisons)
-    evaluation = evaluate_comparison(
-        comparison,
-        skeleton,
+    subjects = {take.take_id: take.subject for take in content.takes}
+    return SplitComparison(
+        comparison=concatenate(comparisons),
+        instants=tuple(compared),
+        subjects=tuple(subjects[take_id] for take_id, _ in compared),
         source=EvaluationSource(
-            checkpoint=job.checkpoint,
-            corpus=manifest.corpus,
-            split=job.split,
+            checkpoint=name,
+            corpus=content.corpus,
+            split=split,
             reference=", ".join(sorted({reference.source for reference in references.values()})),
             num_frame_sets=len(compared),
             num_without_reference=len(views) - len(compared),
             takes=takes,
-            takes_also_trained_on=_also_trained_on(manifest, job.split, takes),
+            takes_also_trained_on=_also_trained_on(content, split, takes),
         ),
     )
-    output = Path(job.output)
-    write_rows(output / "compared.parquet", _compared_rows(compared, comparison), schema=COMPARED, skeleton=skeleton)
-    write_evaluation(output / "evaluation.json", evaluation)
-    return evaluation
 
 
 def _reference(folder: Path, take_id: str) -> ReferenceJoints:
@@ -171,7 +209,7 @@ def _geometry(views: list[list[Mapping[str, Any] | None]]) -> ViewGeometry:
     )
 
 
-def _compared_rows(instants: list[Instant], comparison: Comparison) -> Iterator[dict[str, Any]]:
+def _compared_rows(instants: Sequence[Instant], comparison: Comparison) -> Iterator[dict[str, Any]]:
     poses = zip(comparison.triangulated_mm.tolist(), comparison.reference_mm.tolist(), strict=True)
     for (take_id, instant), (predicted_mm, reference_mm) in zip(instants, poses, strict=True):
         yield {"take_id": take_id, "instant": instant, "predicted_mm": predicted_mm, "reference_mm": reference_mm}

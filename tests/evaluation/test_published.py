@@ -36,7 +36,7 @@ def test_published_figures_reproduce_their_own_order():
     lines = beside_published(TABLE_4, [row.published for row in TABLE_4]).splitlines()
     assert lines[0] == "|  | MPJPE mm measured | MPJPE mm published | r % measured | r % published |"
     assert lines[2] == "| wo ψ, G, Δ | 118.1 | 118.1 | 48.73 | 48.73 |"
-    assert lines[-2].startswith("MPJPE mm, best first. Published: Full; wo G; wo ψ, G, Δ; wo ψ, G. ")
+    assert lines[-2].startswith("- MPJPE mm, best first. Published: Full; wo G; wo ψ, G, Δ; wo ψ, G. ")
 
 
 def test_an_order_that_does_not_hold_is_said():

@@ -1,0 +1,201 @@
+"""learn: how well the method learns from random weights without a label; each phase the function of its own verb."""
+
+from __future__ import annotations
+
+import statistics
+import time
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, fields, replace
+from pathlib import Path
+
+from mas_ray.config import codec
+from mas_ray.config.cascade import cpu_cascade
+from mas_ray.config.ingest import ProvidedMasks
+from mas_ray.config.jobs import EvaluateJob, IngestJob, LearnJob, TrainJob
+from mas_ray.corpora.synthetic.config import LEARNING_SPLIT, learning_corpus
+from mas_ray.corpora.synthetic.recording import write_corpus
+from mas_ray.evaluation.bars import BARS, BarOutcome
+from mas_ray.evaluation.left_right import HANDLINGS, Handling
+from mas_ray.evaluation.protocol import Evaluation, EvaluationSource
+from mas_ray.evaluation.summary import Summary, summarise
+from mas_ray.geometry.chirality import KneeChirality
+from mas_ray.pipelines.evaluate import evaluate
+from mas_ray.pipelines.ingest import ingest
+from mas_ray.pipelines.progress import note, progress
+from mas_ray.pipelines.train import train
+from mas_ray.shards.write import write_text
+
+FORMAT = "mas-ray learn 1"
+
+
+@dataclass(frozen=True, kw_only=True)
+class HandledSummary:
+    """The figures under one handling of left and right."""
+
+    handling: Handling
+    figures: Summary
+
+
+@dataclass(frozen=True, kw_only=True)
+class StageMeasurement:
+    """A stage's chosen checkpoint on the test split."""
+
+    stage: str
+    source: EvaluationSource
+    ambiguity_ratio: float | None
+    knee_chirality: KneeChirality | None
+    under: tuple[HandledSummary, ...]
+    """One per handling of left and right. ``raw`` holds the bit that the checkpoint carries."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class SeedMeasurement:
+    """A training run."""
+
+    seed: int
+    stages: tuple[StageMeasurement, ...]
+    bars: tuple[BarOutcome, ...]
+    """Of the last stage; none for the hard front cue."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Spread:
+    """A figure of the last stage over all seeds that have it."""
+
+    handling: Handling | None
+    """None for what is taken before any handling."""
+    figure: str
+    mean: float
+    lowest: float
+    highest: float
+
+
+@dataclass(frozen=True, kw_only=True)
+class Learning:
+    """The record of a measurement; ``learn.json`` is its JSON form."""
+
+    format: str
+    job: LearnJob
+    seeds: tuple[SeedMeasurement, ...]
+    spread: tuple[Spread, ...]
+    """Empty with a single seed."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class LearningDataset:
+    """The learning corpus, ingested."""
+
+    manifest: Path
+    annotations: Path
+
+
+def learn(job: LearnJob) -> Learning:
+    """Train and evaluate, seed by seed; what is finished below ``<output>/<front_cue>`` is reused.
+
+    That folder then holds ``corpus/``, ``dataset/``, ``annotations/``, ``runs/seed<k>/``,
+    ``seed<k>/<stage>/evaluation.json`` and ``learn.json``.
+
+    Raises:
+        ValueError: A phase found something amiss; see each phase.
+        StageFailedError: Training failed.
+    """
+    dataset = learning_dataset(job)
+    seeds = tuple(_measure(job, seed, dataset) for seed in job.seeds)
+    learning = Learning(format=FORMAT, job=job, seeds=seeds, spread=_spread(seeds) if len(seeds) > 1 else ())
+    write_text(_folder(job) / "learn.json", codec.dumps(learning))
+    return learning
+
+
+def learning_dataset(job: LearnJob) -> LearningDataset:
+    """Write the learning corpus and ingest it, as far as that is not done."""
+    folder = _folder(job)
+    config = learning_corpus(job.front_cue)
+    takes = config.num_subjects * config.takes_per_subject
+    with progress(f"synthetic corpus, {job.front_cue} front cue", takes, "takes") as advance:
+        write_corpus(folder / "corpus", config, progress=lambda done, of: advance(1))
+    dataset = LearningDataset(manifest=folder / "dataset" / "manifest.json", annotations=folder / "annotations")
+    ingest(
+        IngestJob(
+            root=str(folder / "corpus"),
+            output=str(dataset.manifest.parent),
+            annotations=str(dataset.annotations),
+            masks=ProvidedMasks(),
+            split=LEARNING_SPLIT,
+            workers=replace(job.workers, gpus_each=0.0),
+        )
+    )
+    return dataset
+
+
+def _folder(job: LearnJob) -> Path:
+    return Path(job.output) / job.front_cue
+
+
+def _measure(job: LearnJob, seed: int, dataset: LearningDataset) -> SeedMeasurement:
+    start = time.monotonic()
+    name, folder = f"seed{seed}", _folder(job)
+    trained = train(
+        TrainJob(
+            manifest=str(dataset.manifest),
+            storage=str(folder / "runs"),
+            name=name,
+            cascade=replace(cpu_cascade(), seed=seed),
+            workers=job.workers,
+        )
+    )
+    note(f"seed {seed}: trained in {time.monotonic() - start:.0f} s")
+    evaluations = {
+        stage.stage: evaluate(
+            EvaluateJob(
+                checkpoint=str(folder / "runs" / name / stage.checkpoint),
+                manifest=str(dataset.manifest),
+                annotations=str(dataset.annotations),
+                output=str(folder / name / stage.stage),
+            )
+        )
+        for stage in trained.stages
+    }
+    last = evaluations[trained.stages[-1].stage]
+    return SeedMeasurement(
+        seed=seed,
+        stages=tuple(_stage(stage, evaluation) for stage, evaluation in evaluations.items()),
+        bars=tuple(bar.outcome(last) for bar in BARS) if job.front_cue == "easy" else (),
+    )
+
+
+def _stage(stage: str, evaluation: Evaluation) -> StageMeasurement:
+    return StageMeasurement(
+        stage=stage,
+        source=evaluation.source,
+        ambiguity_ratio=evaluation.ambiguity_ratio,
+        knee_chirality=evaluation.knee_chirality,
+        under=tuple(HandledSummary(handling=name, figures=summarise(evaluation, name)) for name in HANDLINGS),
+    )
+
+
+def _spread(seeds: Sequence[SeedMeasurement]) -> tuple[Spread, ...]:
+    """Mean and extremes of every figure of the last stage."""
+    last = [seed.stages[-1] for seed in seeds]
+    columns: list[tuple[Handling | None, str, list[float | None]]] = [
+        (handling, field.name, [getattr(stage.under[index].figures, field.name) for stage in last])
+        for index, handling in enumerate(HANDLINGS)
+        for field in fields(Summary)
+    ]
+    columns.append((None, "ambiguity_ratio", [stage.ambiguity_ratio for stage in last]))
+    bends = [stage.knee_chirality and stage.knee_chirality.mean_mm for stage in last]
+    columns.append((None, "knee_chirality_mm", bends))
+    return tuple(
+        Spread(
+            handling=handling,
+            figure=figure,
+            mean=statistics.fmean(known),
+            lowest=min(known),
+            highest=max(known),
+        )
+        for handling, figure, values in columns
+        if (known := _known(values))
+    )
+
+
+def _known(values: Iterable[float | None]) -> list[float]:
+    return [value for value in values if value is not None]

@@ -1,0 +1,47 @@
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from mas_ray.cli.tables import run
+from mas_ray.config.jobs import TablesJob
+from mas_ray.pipelines import learn as learn_pipeline
+from mas_ray.pipelines import tables as pipeline
+
+
+@pytest.fixture
+def jobs(monkeypatch) -> list[TablesJob]:
+    seen: list[TablesJob] = []
+
+    def tables(job: TablesJob) -> str:
+        seen.append(job)
+        return "# Ablations"
+
+    monkeypatch.setattr(pipeline, "tables", tables)
+    return seen
+
+
+def test_flags_make_a_job(jobs, capsys):
+    argv = ["--manifest", "m.json", "--annotations", "a", "--output", "out", "--steps-share", "0.1", "--seed", "3"]
+    assert run(argv) == 0
+    assert jobs == [TablesJob(manifest="m.json", annotations="a", output="out", steps_share=0.1, seed=3)]
+    out = capsys.readouterr().out
+    assert out.startswith("# Ablations\n")
+    assert f"wrote {Path('out/tables.md')}" in out
+
+
+def test_without_a_dataset_it_is_the_one_of_learn(jobs, monkeypatch):
+    dataset = learn_pipeline.LearningDataset(manifest=Path("x/m.json"), annotations=Path("x/a"))
+    monkeypatch.setattr(learn_pipeline, "learning_dataset", lambda job: dataset)
+    assert run([]) == 0
+    assert jobs == [TablesJob(manifest="x/m.json", annotations="x/a")]
+
+
+@pytest.mark.usefixtures("jobs")
+def test_wrong_flags_are_one_line_before_anything_is_made(monkeypatch):
+    monkeypatch.setattr(learn_pipeline, "learning_dataset", lambda job: pytest.fail("made"))
+    with pytest.raises(ValueError, match=r"^--manifest, --annotations: name both"):
+        run(["--manifest", "m.json"])
+    with pytest.raises(ValueError, match=r"^steps_share: expected more than 0 and at most 1, got 2"):
+        run(["--steps-share", "2"])

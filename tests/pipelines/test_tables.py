@@ -1,0 +1,166 @@
+"""The ablations on a tiny dataset: every recipe runs, stages are shared, and what is finished is not repeated."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+import torch
+
+from mas_ray.config.ablations import brief
+from mas_ray.config.cascade import CascadeConfig, cpu_cascade
+from mas_ray.config.ingest import SplitBySubject
+from mas_ray.config.jobs import TablesJob
+from mas_ray.pipelines import tables as pipeline
+from mas_ray.reporting.ablations import ABLATIONS
+from mas_ray.shards.manifest import read_manifest, write_manifest
+from mas_ray.shards.splits import plan_splits
+from mas_ray.skeleton import H36M_18
+from mas_ray.training.cascade import run_cascade, run_cascade_stage
+from mas_ray.training.data import open_split
+
+
+def _recipe() -> CascadeConfig:
+    """The CPU cascade with a few steps; a fifth of them is one epoch per stage."""
+    stages = tuple(replace(stage, learning_rates=((5, 2e-3),)) for stage in cpu_cascade().stages)
+    return replace(cpu_cascade(), stages=stages, steps_per_epoch=1, batch_size=2)
+
+
+def _first_stage(cascade: CascadeConfig) -> CascadeConfig:
+    return replace(cascade, stages=cascade.stages[:1])
+
+
+@pytest.fixture
+def job(tiny_dataset, tmp_path, monkeypatch) -> TablesJob:
+    """On two training subjects, which SPP needs."""
+    manifest = read_manifest(tiny_dataset.manifest)
+    split = SplitBySubject(validation=(), test=("s02",))
+    splits = plan_splits(
+        split,
+        {take.take_id: range(take.num_instants) for take in manifest.takes},
+        {take.take_id: take.subject for take in manifest.takes},
+    )
+    (tmp_path / "dataset").mkdir()
+    (tmp_path / "dataset" / "shards").symlink_to(tiny_dataset.manifest.parent / "shards")
+    path = tmp_path / "dataset" / "manifest.json"
+    write_manifest(path, replace(manifest, split_config=split, splits=splits))
+    monkeypatch.setattr(pipeline, "cpu_cascade", _recipe)
+    return TablesJob(
+        manifest=str(path),
+        annotations=str(tiny_dataset.annotations),
+        output=str(tmp_path / "tables"),
+        steps_share=0.2,
+    )
+
+
+@pytest.fixture
+def trained(monkeypatch) -> list[int]:
+    """The index of every stage that is trained."""
+    stages: list[int] = []
+
+    def spy(cascade, index, *args, **kwargs):
+        stages.append(index)
+        return run_cascade_stage(cascade, index, *args, **kwargs)
+
+    monkeypatch.setattr(pipeline, "run_cascade_stage", spy)
+    return stages
+
+
+def _only(monkeypatch, *names: str) -> None:
+    """Some of the rows, and their names in place of the tables."""
+    monkeypatch.setattr(pipeline, "ABLATIONS", [row for row in ABLATIONS if row.name in names])
+    monkeypatch.setattr(pipeline, "ablations_as_markdown", lambda measured, **_: " ".join(measured))
+
+
+def _records(job: TablesJob) -> dict[str, str]:
+    return {path.name.rpartition("-")[0]: path.read_text() for path in (Path(job.output) / "rows").iterdir()}
+
+
+def test_equal_beginnings_are_shared_and_finished_rows_reused(job, trained, monkeypatch):
+    _only(monkeypatch, "whole", "without_depth")
+    text = pipeline.tables(job)
+    assert text == "whole without_depth"
+    assert trained == [0, 1, 2, 2]
+    records = _records(job)
+    assert (Path(job.output) / "tables.md").read_text() == text
+    rows = json.loads((Path(job.output) / "tables.json").read_text())["rows"]
+    assert [row["name"] for row in rows] == text.split()
+    assert rows[0]["evaluation"]["source"]["num_frame_sets"] == 8
+    assert rows[0]["evaluation"]["accuracy"] != rows[1]["evaluation"]["accuracy"]
+
+    trained.clear()
+    pipeline.tables(job)
+    (lost,) = (Path(job.output) / "rows").glob("whole-*")
+    lost.unlink()
+    pipeline.tables(job)
+    assert not trained
+    assert _records(job) == records
+
+
+def test_the_row_with_labels_is_trained_without_them(job, trained, monkeypatch):
+    _only(monkeypatch, "with_points", "with_points+spp")
+    monkeypatch.setattr(pipeline, "cpu_cascade", lambda: _first_stage(_recipe()))
+    pipeline.tables(job)
+    assert trained == [0]
+    plain, with_labels = (json.loads(_records(job)[name]) for name in ("with_points", "with_points+spp"))
+    assert plain["supervised"] is None
+    assert plain["evaluation"]["accuracy"] == with_labels["evaluation"]["accuracy"]
+    assert with_labels["supervised"]["num_training_poses"] == 16
+    keypoints = plain["evaluation"]["accuracy"][0]["keypoints"]
+    assert with_labels["supervised"]["percent_of_crop"] < keypoints["percent_of_crop"]
+
+
+def test_an_interrupted_row_goes_on_after_its_last_stage(job, trained, monkeypatch):
+    _only(monkeypatch, "whole")
+    pipeline.tables(job)
+    records = _records(job)
+    for path in [*Path(job.output).glob("rows/*"), *Path(job.output).glob("stages/limbs-*")]:
+        path.unlink()
+    trained.clear()
+    pipeline.tables(job)
+    assert trained == [2]
+    assert _records(job) == records
+
+
+def test_stage_by_stage_is_the_whole_cascade(job, monkeypatch):
+    _only(monkeypatch, "whole")
+    pipeline.tables(job)
+    (path,) = Path(job.output).glob("stages/limbs-*.pt")
+    saved = torch.load(path, weights_only=True)["detector"]
+    cascade = brief(_recipe(), job.steps_share)
+    manifest = Path(job.manifest)
+    train = open_split(manifest.parent, read_manifest(manifest), "train", cascade)
+    *_, last = run_cascade(cascade, train, skeleton=H36M_18)
+    for name, tensor in last.state.detector.state_dict().items():
+        torch.testing.assert_close(saved[name], tensor)
+
+
+def test_another_seed_is_another_recipe(job, trained, monkeypatch):
+    _only(monkeypatch, "whole")
+    monkeypatch.setattr(pipeline, "cpu_cascade", lambda: _first_stage(_recipe()))
+    pipeline.tables(job)
+    pipeline.tables(replace(job, seed=1))
+    assert trained == [0, 0]
+    assert len(list((Path(job.output) / "rows").iterdir())) == 2
+
+
+def test_what_is_missing_is_said_before_anything_is_trained(job, trained):
+    with pytest.raises(ValueError, match="nowhere: no such folder of reference joints"):
+        pipeline.tables(replace(job, annotations="nowhere"))
+    manifest = Path(job.manifest).with_name("untested.json")
+    found = read_manifest(Path(job.manifest))
+    write_manifest(manifest, replace(found, splits=replace(found.splits, test=())))
+    with pytest.raises(ValueError, match="the test split has no frame sets"):
+        pipeline.tables(replace(job, manifest=str(manifest)))
+    assert not trained
+    assert not Path(job.output).exists()
+
+
+@pytest.mark.slow
+def test_every_recipe_can_be_trained_and_stands_in_the_tables(job):
+    text = pipeline.tables(job)
+    for row in ABLATIONS:
+        assert f"\n| {row.configuration} |" in text
+    assert set(_records(job)) == {row.name for row in ABLATIONS}
