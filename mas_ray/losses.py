@@ -12,16 +12,19 @@ from torch import Tensor
 from mas_ray.skeleton import Skeleton
 
 # Average lengths of the chain from pelvis to head (Eq. 12 names the bones, not the numbers), as shares of stature.
+# Heights of Drillis and Contini (1966) as tabulated in Winter, Biomechanics and Motor Control of Human Movement,
+# Fig. 4.1: hip 0.530, shoulder 0.818, chin 0.870, eyes 0.936, crown 1. Halfway between two of them: the spine (hip and
+# shoulder), the neck (shoulder and chin) and the nose (chin and eyes).
 _CHAIN = (
-    ("spine", "pelvis", 0.141),
-    ("thorax", "spine", 0.135),
-    ("neck", "thorax", 0.035),
-    ("nose", "neck", 0.071),
-    ("head", "nose", 0.068),
+    ("spine", "pelvis", 0.144),
+    ("thorax", "spine", 0.144),
+    ("neck", "thorax", 0.026),
+    ("nose", "neck", 0.059),
+    ("head", "nose", 0.097),
 )
 _HUBER_NDC = 0.05
 _SYMMETRIC = (("left_shoulder", "right_shoulder", "thorax"), ("left_hip", "right_hip", "pelvis"))
-_THIGH_SHARE = 0.499  # of the leg: Drillis and Contini (1966), thigh 0.245 and shank 0.246 of stature
+_THIGH_SHARE = 0.499  # of the leg, from the same table: thigh 0.245 and shank 0.246 of stature
 _LIMBS = (("hip", "knee"), ("knee", "ankle"), ("shoulder", "elbow"), ("elbow", "wrist"))
 
 

@@ -93,8 +93,8 @@ def test_mask_reconstruction_is_the_weighted_mean_square():
 @pytest.mark.parametrize("stretch", [1.0, 2.0])
 def test_bone_length_by_hand(stretch):
     height = 1.6
-    expected = (stretch - 1) ** 2 * (0.141**2 + 0.135**2 + 0.035**2 + 0.071**2 + 0.068**2)
-    upward = {"pelvis": 0.0, "spine": 0.141, "thorax": 0.276, "neck": 0.311, "nose": 0.382, "head": 0.45}
+    expected = (stretch - 1) ** 2 * (0.144**2 + 0.144**2 + 0.026**2 + 0.059**2 + 0.097**2)
+    upward = {"pelvis": 0.0, "spine": 0.144, "thorax": 0.288, "neck": 0.314, "nose": 0.373, "head": 0.47}
     keypoints = _at({name: (0.2, 0.1 - stretch * height * share) for name, share in upward.items()})
     loss = losses.bone_length(keypoints, torch.tensor(height, dtype=torch.float64), H36M_18)
     assert float(loss) == pytest.approx(expected, rel=1e-6, abs=1e-12)

@@ -15,8 +15,9 @@ from mas_ray.geometry.pixel_grid import pixel_centres_ndc
 from mas_ray.geometry.triangulation import per_view, triangulate
 from mas_ray.skeleton import Skeleton
 
-# Height above the ground and distance from the midline as shares of stature, arms a little spread: Drillis and
-# Contini (1966) as tabulated in Winter, Biomechanics and Motor Control of Human Movement, Fig. 4.1.
+# Height above the ground and distance from the midline as shares of stature. Heights: Drillis and Contini (1966) as
+# tabulated in Winter, Biomechanics and Motor Control of Human Movement, Fig. 4.1; trunk and head as in losses.py.
+# Distances: ours, limbs a little spread, hips and shoulders inside the table's breadths as joints lie inside the flesh.
 _UPRIGHT = {
     "pelvis": (0.530, 0.0),
     "hip": (0.530, 0.080),
@@ -24,14 +25,14 @@ _UPRIGHT = {
     "ankle": (0.039, 0.100),
     "spine": (0.674, 0.0),
     "thorax": (0.818, 0.0),
-    "neck": (0.850, 0.0),
-    "nose": (0.915, 0.0),
-    "head": (0.985, 0.0),
+    "neck": (0.844, 0.0),
+    "nose": (0.903, 0.0),
+    "head": (1.000, 0.0),
     "shoulder": (0.818, 0.115),
-    "elbow": (0.630, 0.150),
-    "wrist": (0.485, 0.180),
+    "elbow": (0.632, 0.150),
+    "wrist": (0.486, 0.180),
 }
-_THORAX_ABOVE_CENTROID = 0.276  # share of stature: 0.47 m of 1.70 m
+_THORAX_ABOVE_CENTROID = 0.288  # share of stature: shoulder height less hip height
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
