@@ -6,10 +6,17 @@ several components are the functions one after the other, in any order.
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import fields, replace
 
-from mas_ray.config.cascade import CascadeConfig, LossWeights, StageConfig, TeacherConfig
+from mas_ray.config.cascade import Ablation, CascadeConfig, LossWeights, StageConfig, TeacherConfig
+
+
+def ablated(cascade: CascadeConfig, without: Sequence[Ablation]) -> CascadeConfig:
+    """The recipe without some components; ``TrainJob.without`` names them."""
+    for name in without:
+        cascade = _ABLATIONS[name](cascade)
+    return cascade
 
 
 def without_shape_prior(cascade: CascadeConfig) -> CascadeConfig:
@@ -161,3 +168,16 @@ def _with_teachers(cascade: CascadeConfig, change: Callable[[TeacherConfig], Tea
 
 def _with_weights(cascade: CascadeConfig, change: Callable[[LossWeights], LossWeights]) -> CascadeConfig:
     return _with_stages(cascade, lambda stage: replace(stage, loss_weights=change(stage.loss_weights)))
+
+
+_ABLATIONS: Mapping[Ablation, Callable[[CascadeConfig], CascadeConfig]] = {
+    "shape_prior": without_shape_prior,
+    "geodesic": without_geodesic,
+    "triangulation": without_triangulation,
+    "bones": with_points,
+    "cascade": without_cascade,
+    "teacher": without_teacher,
+    "linked_names": without_linked_names,
+    "arm_search": without_arm_search,
+    "depth": without_depth,
+}

@@ -9,6 +9,10 @@ from mas_ray.config.model import DetectorConfig, ShapePriorConfig
 
 BoneSetName = Literal["tight", "medium", "loose", "points"]
 BoneMerge = Literal["max", "clamped_sum", "noisy_or"]
+Ablation = Literal[
+    "shape_prior", "geodesic", "triangulation", "bones", "cascade", "teacher", "linked_names", "arm_search", "depth"
+]
+"""A component that a recipe can go without (``config.ablations``)."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -308,4 +312,4 @@ def mixed_view_finetune(base: CascadeConfig | None = None, *, single_view_share:
         num_direct_only_steps=0,
         single_view_share=single_view_share,
     )
-    return replace(base, stages=(stage,))
+    return replace(base, stages=(stage,), detector=replace(base.detector, backbone_weights=None))

@@ -8,7 +8,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Literal
 
-from mas_ray.config.cascade import CascadeConfig, paper_cascade
+from mas_ray.config.cascade import Ablation, CascadeConfig, paper_cascade
 from mas_ray.config.ingest import (
     CropConfig,
     FrameSampling,
@@ -71,6 +71,8 @@ class TrainJob:
     """Checkpoint folder whose networks the first stage starts from; None: random weights."""
     name: str = "cascade"
     cascade: CascadeConfig = paper_cascade()
+    without: tuple[Ablation, ...] = ()
+    """Components that the cascade goes without: the paper's ablations and those of what we added."""
     workers: Workers = Workers()
     tracking_uri: str | None = None
     """MLflow tracking URI; None: the SQLite file ``<storage>/mlflow.db``."""

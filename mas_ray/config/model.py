@@ -3,7 +3,22 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Literal
+
+
+@dataclass(frozen=True, kw_only=True)
+class BackboneWeights:
+    """A local file of weights that a ResNet backbone starts from (``models.backbone.load_backbone``)."""
+
+    path: str
+    """Absolute: workers have a working directory of their own. Training reads it, prediction never."""
+    sha256: str
+    """Expected SHA-256 of the file; a mismatch is an error."""
+
+    def __post_init__(self) -> None:
+        if not Path(self.path).is_absolute():
+            raise ValueError(f"path: expected an absolute path, got {self.path!r}")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -28,8 +43,12 @@ class DetectorConfig:
     """Normalisation of the detector's layers. GroupNorm does not depend on the batch, so workers need not share it."""
     background: Literal["removed", "kept"] = "removed"
     """Whether the input image is multiplied by the person mask, in training and ever after."""
+    backbone_weights: BackboneWeights | None = None
+    """What a ResNet backbone starts from; None: random weights."""
 
     def __post_init__(self) -> None:
+        if self.backbone_weights is not None and self.backbone == "tiny":
+            raise ValueError(f"backbone_weights: expected none for {self.backbone}, only ResNets have them")
         if self.input_size % 32:
             raise ValueError(f"input_size: expected a multiple of 32, got {self.input_size}")
         expected = self.input_size // (2 if self.backbone == "tiny" else 4)

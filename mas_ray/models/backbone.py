@@ -2,9 +2,14 @@
 
 from __future__ import annotations
 
+import hashlib
+import io
+import pickle
 from collections.abc import Callable
+from pathlib import Path
 from typing import Literal
 
+import torch
 from jaxtyping import Float
 from torch import Tensor, nn
 from torch.nn import functional as F
@@ -98,6 +103,86 @@ def create_resnet(name: Literal["resnet18", "resnet34", "resnet50"], width: int,
             layers.append(block(channels, width * 2**level, stride, norm))
             channels = width * 2**level * block.expansion
     return nn.Sequential(*layers), channels
+
+
+def load_backbone(trunk: nn.Module, path: Path, *, sha256: str) -> None:
+    """Give a ResNet trunk the weights in a file: a state dict of torchvision's ResNet, or of such a trunk itself.
+
+    All convolutions are taken over, and with them the normalisation where it is of the same kind. Where the file has
+    BatchNorm and the trunk GroupNorm, GroupNorm's scales and offsets stay as they are: those in the file belong to
+    other statistics. A classifier (``fc``) is ignored.
+
+    Nothing is done about the scale of images. ImageNet's weights saw each channel less its mean, divided by its
+    deviation; the detector's images are 0 to 1.
+
+    Args:
+        trunk: What ``create_resnet`` made, of the file's depth and width.
+        path: The file; tensors only are read, so that it cannot bring code.
+        sha256: Its expected SHA-256, checked before anything is read from it.
+
+    Raises:
+        ValueError: The file is missing, has another hash, holds no state dict, or a tensor is missing, has another
+            shape or has no place in the trunk; the message names file and tensor. The trunk is as it was.
+    """
+    weights = _read_weights(path, sha256)
+    names = _torchvision_names(trunk)
+    if "0.weight" in weights:
+        names = {name: name for name in names}
+    has_batch_norm = any(name.endswith(".running_mean") for name in weights)
+    loaded: dict[str, Tensor] = {}
+    for name, ours in trunk.state_dict().items():
+        layer, _, kind = name.rpartition(".")
+        if kind == "num_batches_tracked" or (has_batch_norm and isinstance(trunk.get_submodule(layer), nn.GroupNorm)):
+            continue
+        theirs = f"{names[layer]}.{kind}"
+        if theirs not in weights:
+            raise ValueError(f"{path}: {theirs} is missing")
+        if weights[theirs].shape != ours.shape:
+            raise ValueError(f"{path}: {theirs} has shape {tuple(weights[theirs].shape)}, expected {tuple(ours.shape)}")
+        loaded[name] = weights[theirs]
+    known = {*names.values(), "fc"}
+    for theirs in weights:
+        if theirs.rpartition(".")[0] not in known:
+            raise ValueError(f"{path}: {theirs} has no place in this backbone")
+    trunk.load_state_dict(loaded, strict=False)
+
+
+def _read_weights(path: Path, sha256: str) -> dict[str, Tensor]:
+    try:
+        content = path.read_bytes()
+    except OSError as error:
+        raise ValueError(f"{path}: cannot be read: {error.strerror}") from None
+    found = hashlib.sha256(content).hexdigest()
+    if found != sha256:
+        raise ValueError(f"{path}: has SHA-256 {found}, expected {sha256}")
+    try:
+        weights = torch.load(io.BytesIO(content), map_location="cpu", weights_only=True)
+    except (RuntimeError, EOFError, pickle.UnpicklingError) as error:
+        raise ValueError(f"{path}: not a file of tensors: {str(error).splitlines()[0]}") from None
+    if not isinstance(weights, dict) or not all(isinstance(tensor, Tensor) for tensor in weights.values()):
+        raise ValueError(f"{path}: expected a state dict (names to tensors)")
+    return weights
+
+
+def _torchvision_names(trunk: nn.Module) -> dict[str, str]:
+    """For each layer of a trunk that has weights, by its name here, its name in torchvision's ResNet."""
+    names = {"0": "conv1", "1": "bn1"}
+    stage, index = 1, 0
+    for child, block in trunk.named_children():
+        if not isinstance(block, (BasicBlock, Bottleneck)):
+            continue
+        convolutions = {at: layer for at, layer in enumerate(block.residual) if isinstance(layer, nn.Conv2d)}
+        if any(layer.stride == (2, 2) for layer in convolutions.values()):  # the first block of every later stage
+            stage, index = stage + 1, 0
+        theirs = f"layer{stage}.{index}"
+        for number, at in enumerate(convolutions, start=1):
+            names[f"{child}.residual.{at}"] = f"{theirs}.conv{number}"
+            names[f"{child}.residual.{at + 1}"] = f"{theirs}.bn{number}"
+        if isinstance(block.shortcut, nn.Sequential):
+            names[f"{child}.shortcut.0"] = f"{theirs}.downsample.0"
+            names[f"{child}.shortcut.1"] = f"{theirs}.downsample.1"
+        index += 1
+    return names
 
 
 class TinyPyramid(nn.Module):

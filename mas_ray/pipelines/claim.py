@@ -34,8 +34,8 @@ def check_inputs(job: TrainJob) -> RunRecord:
     """Check everything that can be wrong with a job's inputs, and say what it would be a run of.
 
     Raises:
-        ValueError: A dataset is missing, damaged, empty or too small, the single-view dataset or the initial checkpoint
-            is not what the cascade needs, or the batch does not divide among the workers.
+        ValueError: A dataset is missing, damaged, empty or too small, the single-view dataset, the initial checkpoint
+            or the backbone's weights are not what the cascade needs, or the batch does not divide among the workers.
     """
     cascade, path = job.cascade, Path(job.manifest)
     manifest = _read_dataset(path)
@@ -45,6 +45,11 @@ def check_inputs(job: TrainJob) -> RunRecord:
     if cascade.batch_size % job.workers.num:
         raise ValueError(
             f"cascade.batch_size: {cascade.batch_size} frame sets do not divide among {job.workers.num} workers"
+        )
+    weights = cascade.detector.backbone_weights
+    if weights is not None and not (Path(weights.path).is_file() and file_sha256(Path(weights.path)) == weights.sha256):
+        raise ValueError(
+            f"cascade.detector.backbone_weights: {weights.path} is missing or not of sha256 {weights.sha256}"
         )
     return RunRecord(
         manifest_sha256=file_sha256(path),
@@ -126,6 +131,8 @@ def _check_initial(job: TrainJob) -> str | None:
     for network in ("detector", "shape_prior"):
         theirs, ours = getattr(trained, network), getattr(job.cascade, network)
         for field in fields(ours):
+            if field.name == "backbone_weights":  # where networks came from says nothing of their shape
+                continue
             found, expected = getattr(theirs, field.name), getattr(ours, field.name)
             if found != expected:
                 raise ValueError(

@@ -16,6 +16,7 @@ from ray.train.torch import TorchTrainer
 
 from mas_ray.checkpoint import load_checkpoint
 from mas_ray.config import codec
+from mas_ray.config.ablations import ablated
 from mas_ray.config.cascade import CascadeConfig
 from mas_ray.config.jobs import TrainJob
 from mas_ray.pipelines import session
@@ -60,13 +61,15 @@ def train(job: TrainJob) -> CascadeResult:
     """Train every stage that is not finished yet.
 
     The run folder ``<storage>/<name>`` holds ``job.json``, ``stages/<i>-<stage>/`` with Ray's checkpoints,
-    ``metrics.jsonl`` and ``stage.json``, and finally ``cascade.json``.
+    ``metrics.jsonl`` and ``stage.json``, and finally ``cascade.json``. The cascade recorded there is the one trained:
+    without what the job goes without.
 
     Raises:
         ValueError: An input is missing, damaged or does not fit (``claim.check_inputs``), the run folder belongs to
             another job, the tracking store cannot be opened, or the cluster cannot hold the workers.
         StageFailedError: A stage failed more often than ``max_failures`` allows.
     """
+    job = replace(job, cascade=ablated(job.cascade, job.without), without=())
     record = check_inputs(job)
     job = _with_absolute_paths(job)
     run = Path(job.storage) / job.name

@@ -4,11 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 import torch
 
 from mas_ray.config.cascade import CascadeConfig, StageConfig
+from mas_ray.models.backbone import load_backbone
 from mas_ray.models.detector import Detector, create_detector
 from mas_ray.models.shape_prior import ShapePriorNetwork, create_shape_prior
 from mas_ray.skeleton import Skeleton
@@ -25,11 +27,19 @@ class TrainState:
 
 
 def create_state(cascade: CascadeConfig, skeleton: Skeleton, device: torch.device) -> TrainState:
-    """Freshly initialised networks; the seed alone decides their weights."""
+    """Freshly initialised networks; the seed and the backbone's weights, if any are named, decide them.
+
+    Raises:
+        ValueError: The backbone's weights are missing or do not fit.
+    """
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(cascade.seed)
         detector = create_detector(cascade.detector, skeleton).to(device)
         shape_prior = create_shape_prior(cascade.shape_prior).to(device)
+    weights = cascade.detector.backbone_weights
+    if weights is not None:
+        trunk = detector.features.get_submodule("0")  # the head follows it
+        load_backbone(trunk, Path(weights.path), sha256=weights.sha256)
     parameters = [*detector.parameters(), *shape_prior.parameters()]
     return TrainState(detector=detector, shape_prior=shape_prior, optimizer=torch.optim.Adam(parameters))
 

@@ -1,11 +1,14 @@
 from __future__ import annotations
 
+import typing
 from dataclasses import fields, is_dataclass, replace
 from typing import Any
 
 import pytest
 
+from mas_ray.config import codec
 from mas_ray.config.ablations import (
+    ablated,
     with_background,
     with_batch_norm,
     with_clamped_sum,
@@ -20,7 +23,8 @@ from mas_ray.config.ablations import (
     without_teacher,
     without_triangulation,
 )
-from mas_ray.config.cascade import CascadeConfig, LossWeights, cpu_cascade, paper_cascade
+from mas_ray.config.cascade import Ablation, CascadeConfig, LossWeights, cpu_cascade, paper_cascade
+from mas_ray.config.jobs import TrainJob
 
 TRIANGULATED = ("reprojection", "consistency", "depth", "limb_equality", "leg_proportions")
 OF_ALL_STAGES = [
@@ -155,6 +159,15 @@ def test_without_cascade_is_the_last_stage_warmed_up_like_the_first(recipe):
     warm_up = [f.name for f in fields(stage) if "anchor" in f.name] + ["mask_ramp_steps", "num_direct_only_steps"]
     assert [getattr(stage, name) for name in warm_up] == [getattr(first, name) for name in warm_up]
     assert stage.num_anchor_steps > 0
+
+
+def test_a_job_names_its_ablations_in_one_field():
+    job = TrainJob(manifest="m", storage="s", cascade=cpu_cascade(), without=("geodesic", "shape_prior"))
+    assert codec.loads(TrainJob, codec.dumps(job)) == job
+    assert ablated(job.cascade, job.without) == without_shape_prior(without_geodesic(cpu_cascade()))
+    assert ablated(job.cascade, ()) == job.cascade
+    for name in typing.get_args(Ablation):
+        assert ablated(job.cascade, (name,)) != job.cascade
 
 
 def test_without_cascade_keeps_everything_beside_the_stages():
