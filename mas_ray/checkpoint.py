@@ -25,7 +25,11 @@ from mas_ray.skeleton import H36M_18, Skeleton
 FORMAT = "mas-ray checkpoint 1"
 _FILES = ("job.json", "skeleton.json", "model.pt", "progress.json")
 _DEFAULT = Path(__file__).parent / "pretrained" / "synthetic_people"
-_DEFAULT_MODEL_SHA256 = "?"
+_DEFAULT_SHA256 = {
+    "job.json": "53b0f79293ab01bbc2a55549b1584c6d9b3d6c8f6d425d5e5bf5a234f63a9b4e",
+    "model.pt": "7100c1fb07ae9489f882665621fbed23d636dc54512922f3aa2a7c84e9a387fb",
+    "progress.json": "05d863ff6862276587bcc1278b3b533e35e1a5b93f87782bf7bc393943162e9c",
+}
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -107,11 +111,13 @@ def default_checkpoint() -> Path:
     """The packaged checkpoint: trained without labels on generated people alone; its folder has a model card.
 
     Raises:
-        ValueError: Its weights are not those that were packaged.
+        ValueError: A file is missing or not the one that was packaged.
     """
-    found = hashlib.sha256((_DEFAULT / "model.pt").read_bytes()).hexdigest()
-    if found != _DEFAULT_MODEL_SHA256:
-        raise ValueError(f"{_DEFAULT / 'model.pt'}: expected sha256 {_DEFAULT_MODEL_SHA256}, got {found}; reinstall")
+    for name, expected in _DEFAULT_SHA256.items():
+        path = _DEFAULT / name
+        found = hashlib.sha256(path.read_bytes()).hexdigest() if path.is_file() else "no file"
+        if found != expected:
+            raise ValueError(f"{path}: expected sha256 {expected}, got {found}; install mas-ray again")
     return _DEFAULT
 
 

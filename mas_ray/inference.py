@@ -130,7 +130,8 @@ class PoseEstimator:
         """The skeleton mask and the physique mask of keypoints, as the stage draws them, or without the arms."""
         bones, widths = stage_bones(self.stage, self.skeleton)
         if not with_arms:
-            kept = ~torch.tensor(self.skeleton.is_arm_bone(self.stage.bone_set))
+            arms = [n for n, joint in enumerate(self.skeleton.joints) if joint.endswith(("elbow", "wrist"))]
+            kept = ~torch.isin(bones, torch.tensor(arms)).any(-1)
             bones, widths = bones[kept], widths[kept]
         cascade = self.cascade
         drawn = skeleton_mask(keypoints_crop_ndc, bones, widths, size=cascade.mask_size, merge=cascade.bone_merge)

@@ -7,7 +7,8 @@ import numpy as np
 import pytest
 import torch
 
-from mas_ray.checkpoint import Progress, load_checkpoint, load_optimizer, save_checkpoint
+import mas_ray.checkpoint as checkpoint_module
+from mas_ray.checkpoint import Progress, default_checkpoint, load_checkpoint, load_optimizer, save_checkpoint
 from mas_ray.config.cascade import cpu_cascade
 from mas_ray.config.jobs import TrainJob
 from mas_ray.geometry.chirality import KneeChirality
@@ -98,6 +99,21 @@ def test_damage_is_named(checkpoint, damage, message):
     damage(checkpoint)
     with pytest.raises(ValueError, match=message):
         load_checkpoint(checkpoint)
+
+
+def test_the_packaged_checkpoint_loads_and_is_small():
+    folder = default_checkpoint()
+    estimator = PoseEstimator.load(folder)
+    assert estimator.stage.name == "limbs"
+    assert estimator.cascade.detector == cpu_cascade().detector
+    assert sum(path.stat().st_size for path in folder.iterdir()) < 5e6
+    assert (folder / "README.md").is_file()
+
+
+def test_a_packaged_checkpoint_that_was_touched_is_named(monkeypatch):
+    monkeypatch.setitem(checkpoint_module._DEFAULT_SHA256, "progress.json", "0" * 64)
+    with pytest.raises(ValueError, match=r"progress\.json: expected sha256 0000"):
+        default_checkpoint()
 
 
 def test_a_checkpoint_cannot_run_code(checkpoint):

@@ -26,6 +26,8 @@ class Flags:
     """Ray workers of ingest and training."""
     gpus: bool = False
     """Give each training worker a GPU."""
+    from_scratch: bool = False
+    """Train the whole cascade from random weights; otherwise the packaged networks are fine-tuned."""
 
 
 def run(argv: Sequence[str]) -> int:
@@ -36,6 +38,7 @@ def run(argv: Sequence[str]) -> int:
             output=flags.output,
             corpus=flags.corpus,
             workers=Workers(num=flags.workers, gpus_each=1.0 if flags.gpus else 0.0),
+            from_scratch=flags.from_scratch,
         )
     )
 

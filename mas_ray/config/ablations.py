@@ -6,6 +6,7 @@ several components are the functions one after the other, in any order.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import fields, replace
 
@@ -39,7 +40,7 @@ def without_triangulation(cascade: CascadeConfig) -> CascadeConfig:
     Table 4: "wo ψ, G, Δ" together with ``without_geodesic`` and ``without_shape_prior``.
     """
     return _with_weights(
-        _with_stages(without_teacher(cascade), lambda stage: replace(stage, resolve_names=False)),
+        without_name_search(without_teacher(cascade)),
         lambda weights: replace(
             weights, reprojection=0.0, consistency=0.0, depth=0.0, limb_equality=0.0, leg_proportions=0.0
         ),
@@ -79,6 +80,59 @@ def without_arm_search(cascade: CascadeConfig) -> CascadeConfig:
     return _with_teachers(cascade, lambda teacher: replace(teacher, search_arms=False))
 
 
+def without_fresh_detector(cascade: CascadeConfig) -> CascadeConfig:
+    """The taught stage goes on from the weights of the stage before; its teacher and warm-up stay."""
+    return _with_stages(cascade, lambda stage: replace(stage, fresh_detector=False))
+
+
+def without_name_search(cascade: CascadeConfig) -> CascadeConfig:
+    """Views are triangulated by their own names in all stages, also those that the teacher links through takes."""
+    return _with_stages(cascade, lambda stage: replace(stage, resolve_names=False))
+
+
+def without_stick(cascade: CascadeConfig) -> CascadeConfig:
+    """The paper's warm-up for as many steps: pelvis and thorax from the mask, which acts from the first step on."""
+    return _with_stages(
+        cascade,
+        lambda stage: (
+            stage
+            if stage.anchor != "stick"
+            else replace(
+                stage,
+                loss_weights=replace(stage.loss_weights, anchor=1.0),
+                anchor="torso",
+                num_anchor_only_steps=0,
+                anchor_fades=False,
+                mask_ramp_steps=0,
+            )
+        ),
+    )
+
+
+def without_mask_ramp(cascade: CascadeConfig) -> CascadeConfig:
+    """Mask losses act in full from the first step of every stage, beside the warm-up target."""
+    return _with_stages(cascade, lambda stage: replace(stage, num_anchor_only_steps=0, mask_ramp_steps=0))
+
+
+def with_paper_symmetry(cascade: CascadeConfig) -> CascadeConfig:
+    """The trunk is held as in the paper: symmetry of weight 2.0, and constant bone lengths in the first stage alone."""
+    first, *later = _with_weights(cascade, lambda weights: replace(weights, symmetry=2.0)).stages
+    freed = (replace(stage, loss_weights=replace(stage.loss_weights, bone_length=0.0)) for stage in later)
+    return replace(cascade, stages=(first, *freed))
+
+
+def without_limb_terms(cascade: CascadeConfig) -> CascadeConfig:
+    """No loss knows where the spine lies, that limbs are equally long, or how the knee divides the leg."""
+    return _with_weights(
+        cascade, lambda weights: replace(weights, spine_midpoint=0.0, limb_equality=0.0, leg_proportions=0.0)
+    )
+
+
+def without_consistency(cascade: CascadeConfig) -> CascadeConfig:
+    """Nothing but masks pulls keypoints to the reprojected joints, as in the paper."""
+    return _with_weights(cascade, lambda weights: replace(weights, consistency=0.0))
+
+
 def without_depth(cascade: CascadeConfig) -> CascadeConfig:
     """As in the paper, nothing tells the heatmap's depth axis how deep a joint lies."""
     return _with_weights(cascade, lambda weights: replace(weights, depth=0.0))
@@ -97,9 +151,10 @@ def with_batch_norm(cascade: CascadeConfig) -> CascadeConfig:
 def with_points(cascade: CascadeConfig) -> CascadeConfig:
     """Joints drawn as points instead of bones in all stages (Eq. 3): the mask knows no structure.
 
-    Table 5: "wo structure prior", and its row with SPP by ``evaluation.supervised_postprocess``. The terms that know
-    which joint is which (symmetry, bone lengths, the warm-up target) are kept, as the appendix says: bones from each
-    joint to itself, everything else being equal.
+    Table 5: "wo structure prior" together with ``without_arm_search``, whose arms are as long as average ones; and its
+    row with SPP by ``evaluation.supervised_postprocess``. The terms that know which joint is which (symmetry, bone
+    lengths, the warm-up target) are kept, as the appendix says: bones from each joint to itself, everything else being
+    equal.
     """
     return _with_stages(cascade, lambda stage: replace(stage, bone_set="points"))
 
@@ -107,8 +162,8 @@ def with_points(cascade: CascadeConfig) -> CascadeConfig:
 def without_cascade(cascade: CascadeConfig) -> CascadeConfig:
     """One stage: the last one's bones and losses from the first step on, for the epochs and rates of all stages.
 
-    There is no stage before it that could teach it. The warm-up is the first stage's, its weights included. Fig. 4:
-    the curve without cascade training.
+    There is no stage before it that could teach it: what the cascade itself does shows against ``without_teacher``. The
+    warm-up is the first stage's, its weights included. Fig. 4: the curve without cascade training.
     """
     first, last = cascade.stages[0], cascade.stages[-1]
     stage = replace(
@@ -141,12 +196,12 @@ def with_noisy_or(cascade: CascadeConfig) -> CascadeConfig:
 def brief(cascade: CascadeConfig, steps_share: float) -> CascadeConfig:
     """The recipe in a share of its time: epochs, ramps and warm-ups of every stage alike.
 
-    Every (epochs, rate) pair keeps at least one epoch.
+    Every (epochs, rate) pair keeps at least one epoch, every ramp and warm-up at least one step.
     """
 
     def shorter(stage: StageConfig) -> StageConfig:
         steps = {
-            field.name: round(getattr(stage, field.name) * steps_share)
+            field.name: math.ceil(getattr(stage, field.name) * steps_share)
             for field in fields(stage)
             if field.name.endswith("_steps")
         }
@@ -179,5 +234,11 @@ _ABLATIONS: Mapping[Ablation, Callable[[CascadeConfig], CascadeConfig]] = {
     "teacher": without_teacher,
     "linked_names": without_linked_names,
     "arm_search": without_arm_search,
+    "fresh_detector": without_fresh_detector,
     "depth": without_depth,
+    "name_search": without_name_search,
+    "stick": without_stick,
+    "mask_ramp": without_mask_ramp,
+    "limb_terms": without_limb_terms,
+    "consistency": without_consistency,
 }

@@ -10,7 +10,21 @@ from mas_ray.config.model import DetectorConfig, ShapePriorConfig
 BoneSetName = Literal["tight", "medium", "loose", "points"]
 BoneMerge = Literal["max", "clamped_sum", "noisy_or"]
 Ablation = Literal[
-    "shape_prior", "geodesic", "triangulation", "bones", "cascade", "teacher", "linked_names", "arm_search", "depth"
+    "shape_prior",
+    "geodesic",
+    "triangulation",
+    "bones",
+    "cascade",
+    "teacher",
+    "linked_names",
+    "arm_search",
+    "fresh_detector",
+    "depth",
+    "name_search",
+    "stick",
+    "mask_ramp",
+    "limb_terms",
+    "consistency",
 ]
 """A component that a recipe can go without (``config.ablations``)."""
 
@@ -61,7 +75,7 @@ class LossWeights:
 
 @dataclass(frozen=True, kw_only=True)
 class TeacherConfig:
-    """Beyond the paper: the networks of the stage before label the training split for this stage.
+    """Beyond the paper: the networks of the stage before predict the training split, and this stage learns from that.
 
     Every multi-view frame set is triangulated; what single views leave open is settled by all views and all instants
     of a take together.
@@ -119,8 +133,10 @@ class StageConfig:
             raise ValueError(f"single_view_share: expected at least 0 and less than 1, got {self.single_view_share}")
         if not self.learning_rates or any(num < 1 for num, _ in self.learning_rates):
             raise ValueError(f"learning_rates: expected (epochs, rate) pairs of at least one epoch in {self.name!r}")
-        if self.anchor == "teacher" and self.num_anchor_steps and self.teacher is None:
-            raise ValueError(f"teacher: stage {self.name!r} is anchored to a teacher that it does not have")
+        if (self.teacher is not None) != (self.anchor == "teacher" and self.num_anchor_steps > 0):
+            raise ValueError(
+                f"teacher: stage {self.name!r} must have one exactly if its anchor is the teacher for some steps"
+            )
 
     @property
     def num_epochs(self) -> int:

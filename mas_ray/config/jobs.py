@@ -82,7 +82,7 @@ class TrainJob:
 
 @dataclass(frozen=True, kw_only=True)
 class EvaluateJob:
-    """Compare a checkpoint's predictions with reference joints. The only job that reads annotations."""
+    """Compare a checkpoint's predictions with reference joints. Only evaluation reads annotations."""
 
     checkpoint: str
     manifest: str

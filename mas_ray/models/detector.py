@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
+import torch
 from jaxtyping import Float
 from torch import Tensor, nn
 
@@ -41,6 +43,12 @@ class Detector(nn.Module):
         volume = logits.unflatten(1, (self.num_joints, self.heatmap_depth))
         coordinates, confidence = soft_argmax(volume)
         return Detection(keypoints_ndc=coordinates[..., :2], depth_ndc=coordinates[..., 2], confidence=confidence)
+
+    @torch.no_grad()
+    def reorder_joints(self, order: Sequence[int]) -> None:
+        """Let each joint take over the heatmap of the joint that ``order`` names for it."""
+        for parameter in self.heatmap.parameters():
+            parameter.copy_(parameter.unflatten(0, (self.num_joints, self.heatmap_depth))[list(order)].flatten(0, 1))
 
 
 def create_detector(config: DetectorConfig, skeleton: Skeleton) -> Detector:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import fcntl
+import hashlib
 from collections.abc import Generator
 from contextlib import contextmanager
 from dataclasses import dataclass, fields
@@ -27,7 +28,7 @@ class RunRecord:
     cascade: CascadeConfig
     single_view_manifest_sha256: str | None = None
     initial_sha256: str | None = None
-    """Of the initial checkpoint's weights."""
+    """Of the initial checkpoint: its weights, how it predicts with them, and which side it calls left."""
 
 
 def check_inputs(job: TrainJob) -> RunRecord:
@@ -46,6 +47,8 @@ def check_inputs(job: TrainJob) -> RunRecord:
         raise ValueError(
             f"cascade.batch_size: {cascade.batch_size} frame sets do not divide among {job.workers.num} workers"
         )
+    if cascade.detector.norm == "batch" and job.workers.num > 1:
+        raise ValueError("cascade.detector.norm: BatchNorm's statistics are not shared; train it with one worker")
     weights = cascade.detector.backbone_weights
     if weights is not None and not (Path(weights.path).is_file() and file_sha256(Path(weights.path)) == weights.sha256):
         raise ValueError(
@@ -138,4 +141,6 @@ def _check_initial(job: TrainJob) -> str | None:
                 raise ValueError(
                     f"{folder}: cascade.{network}.{field.name} is {found!r} there, {expected!r} in this job"
                 )
-    return file_sha256(folder / "model.pt")
+    return hashlib.sha256(
+        "".join(file_sha256(folder / name) for name in ("model.pt", "job.json", "progress.json")).encode()
+    ).hexdigest()

@@ -5,10 +5,11 @@ from __future__ import annotations
 import time
 from collections.abc import Generator
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
-from mas_ray.config.cascade import CascadeConfig, cpu_cascade
+from mas_ray.checkpoint import default_checkpoint
+from mas_ray.config.cascade import CascadeConfig, TeacherConfig, cpu_cascade, mixed_view_finetune
 from mas_ray.config.ingest import BackgroundMasks, MaskConfig, SelfieMasks, SplitBySubject, SplitByTail, SplitConfig
 from mas_ray.config.jobs import DemoJob, EvaluateJob, IngestJob, PredictJob, ReportJob, TrainJob, Workers
 from mas_ray.corpora.balancing import write_balancing
@@ -22,7 +23,7 @@ from mas_ray.pipelines.progress import note, progress
 from mas_ray.pipelines.report import report
 from mas_ray.pipelines.train import train
 
-_RUN = "cascade"
+_FROM_SCRATCH, _FINETUNED = "cascade", "finetune"
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -42,17 +43,20 @@ class _Plan:
 
     masks: MaskConfig
     split: SplitConfig
-    cascade: CascadeConfig
 
 
 def demo(job: DemoJob) -> DemoResult:
     """Run all phases below ``<output>/<corpus>``; what is finished there is reused.
+
+    The results of a run from scratch are in ``from-scratch`` there, beside those of fine-tuning.
 
     Raises:
         OSError: The sample video is neither cached nor to be had from the package index.
         ValueError: A phase found something amiss; see each phase.
     """
     folder = Path(job.output) / job.corpus
+    run_name = _FROM_SCRATCH if job.from_scratch else _FINETUNED
+    results = folder / "from-scratch" if job.from_scratch else folder
     plan = _plan(job)
     seconds: dict[str, float] = {}
     manifest, annotations = folder / "dataset" / "manifest.json", folder / "annotations"
@@ -73,12 +77,13 @@ def demo(job: DemoJob) -> DemoResult:
         train_job = TrainJob(
             manifest=str(manifest),
             storage=str(folder / "runs"),
-            name=_RUN,
-            cascade=plan.cascade,
+            name=run_name,
+            cascade=cpu_cascade() if job.from_scratch else _finetune(),
             workers=job.workers,
+            initial=None if job.from_scratch else str(default_checkpoint()),
         )
         trained = train(train_job)
-    run = folder / "runs" / _RUN
+    run = folder / "runs" / run_name
     checkpoint = str(run / trained.checkpoint)
     with _phase("evaluate", seconds):
         evaluation = evaluate(
@@ -86,7 +91,7 @@ def demo(job: DemoJob) -> DemoResult:
                 checkpoint=checkpoint,
                 manifest=str(manifest),
                 annotations=str(annotations),
-                output=str(folder / "evaluation"),
+                output=str(results / "evaluation"),
             )
         )
     with _phase("predict", seconds):
@@ -94,7 +99,7 @@ def demo(job: DemoJob) -> DemoResult:
             PredictJob(
                 checkpoint=checkpoint,
                 manifest=str(manifest),
-                output=str(folder / "predictions"),
+                output=str(results / "predictions"),
                 corpus_root=str(folder / "corpus"),
             )
         )
@@ -103,9 +108,9 @@ def demo(job: DemoJob) -> DemoResult:
             ReportJob(
                 run=str(run),
                 manifest=str(manifest),
-                output=str(folder / "report.html"),
-                evaluation=str(folder / "evaluation"),
-                predictions=str(folder / "predictions"),
+                output=str(results / "report.html"),
+                evaluation=str(results / "evaluation"),
+                predictions=str(results / "predictions"),
             )
         )
     return DemoResult(
@@ -120,13 +125,28 @@ def demo(job: DemoJob) -> DemoResult:
 def _plan(job: DemoJob) -> _Plan:
     match job.corpus:
         case "balancing":
-            return _Plan(masks=SelfieMasks(), split=SplitByTail(test=25, gap=10, validation=8), cascade=cpu_cascade())
+            return _Plan(masks=SelfieMasks(), split=SplitByTail(test=25, gap=10, validation=8))
         case "synthetic":
             return _Plan(
                 masks=BackgroundMasks(plate="given"),
                 split=SplitBySubject(validation=("s04",), test=("s05",)),
-                cascade=cpu_cascade(),
             )
+
+
+def _finetune() -> CascadeConfig:
+    """Some epochs on the corpus for networks that know generated people only, taught by what they see there first."""
+    base = cpu_cascade()
+    (stage,) = mixed_view_finetune(base, single_view_share=0.0).stages
+    stage = replace(
+        stage,
+        name="finetune",
+        learning_rates=((4, 5e-4), (2, 2e-4)),
+        loss_weights=replace(stage.loss_weights, anchor=60.0),
+        anchor="teacher",
+        teacher=TeacherConfig(),
+        num_anchor_steps=300,
+    )
+    return replace(base, stages=(stage,))
 
 
 def _write_sample(job: DemoJob, root: Path) -> None:

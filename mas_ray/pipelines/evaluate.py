@@ -1,4 +1,4 @@
-"""``mas-ray evaluate``: predictions of a checkpoint against reference joints. The only verb that reads annotations."""
+"""``mas-ray evaluate``: predictions of a checkpoint against reference joints. Nothing else reads annotations."""
 
 from __future__ import annotations
 
@@ -37,6 +37,11 @@ class SplitComparison:
     """The person in each frame set."""
     source: EvaluationSource
 
+    @property
+    def takes(self) -> tuple[str, ...]:
+        """The take of each frame set."""
+        return tuple(take_id for take_id, _ in self.instants)
+
 
 def evaluate(job: EvaluateJob) -> Evaluation:
     """Run the job; writes ``evaluation.json`` and ``compared.parquet`` into its output folder.
@@ -52,7 +57,9 @@ def evaluate(job: EvaluateJob) -> Evaluation:
         annotations=Path(job.annotations),
         split=job.split,
     )
-    evaluation = evaluate_comparison(found.comparison, estimator.skeleton, source=found.source)
+    evaluation = evaluate_comparison(
+        found.comparison, estimator.skeleton, source=found.source, takes=found.takes
+    )
     rows = _compared_rows(found.instants, found.comparison)
     output = Path(job.output)
     write_rows(output / "compared.parquet", rows, schema=COMPARED, skeleton=estimator.skeleton)

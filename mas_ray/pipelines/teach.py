@@ -11,6 +11,7 @@ import torch
 from mas_ray.config.cascade import TeacherConfig
 from mas_ray.config.jobs import Workers
 from mas_ray.inference import PoseEstimator
+from mas_ray.pipelines.progress import note
 from mas_ray.shards.manifest import read_manifest
 from mas_ray.training.data import open_split
 from mas_ray.training.teacher import joined, save_teaching, teach
@@ -20,6 +21,7 @@ def write_teaching(path: Path, *, checkpoint: Path, manifest: Path, config: Teac
     """Let a checkpoint's networks teach the training split; nothing is done if they have."""
     if path.is_file():
         return
+    note(f"teacher: {checkpoint} predicts the training split")
     part = cast(Any, ray.remote(num_cpus=workers.cpus_each, max_retries=2)(_teach_part))
     num = workers.num
     parts = [part.remote(str(checkpoint), str(manifest), config, workers.cpus_each, n, num) for n in range(num)]

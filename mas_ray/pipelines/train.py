@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import functools
 import hashlib
+import shutil
 import threading
 from collections.abc import Callable, Generator, Iterator
 from contextlib import contextmanager
@@ -12,6 +13,7 @@ from pathlib import Path
 from typing import Any
 
 import ray.train
+from ray.exceptions import RayTaskError
 from ray.train.torch import TorchTrainer
 
 from mas_ray.checkpoint import load_checkpoint
@@ -21,7 +23,7 @@ from mas_ray.config.cascade import CascadeConfig
 from mas_ray.config.jobs import TrainJob
 from mas_ray.pipelines import session
 from mas_ray.pipelines.claim import check_inputs, claim, locked
-from mas_ray.pipelines.progress import Advance, note, progress
+from mas_ray.pipelines.progress import Advance, progress
 from mas_ray.pipelines.stage_pictures import stage_pictures
 from mas_ray.pipelines.teach import write_teaching
 from mas_ray.pipelines.worker import StageRun, train_stage
@@ -129,24 +131,26 @@ def _train_stages(job: TrainJob, run: Path, results: list[StageResult]) -> list[
         if results:
             initial = run / results[-1].checkpoint
         teaching = folder / _TEACHING if stage.teacher is not None else None
-        if initial is not None and teaching is not None and stage.teacher is not None:
-            note(f"{title}: {'the stage before' if results else initial} labels the training split")
-            write_teaching(
-                teaching,
-                checkpoint=initial,
-                manifest=Path(job.manifest),
-                config=stage.teacher,
-                workers=job.workers,
-            )
+        _discard_later_stages(run, job.cascade, index)
         stage_run = StageRun(
             job=job, stage=index, initial=initial and str(initial), teaching=teaching and str(teaching)
         )
         try:
+            if initial is not None and teaching is not None and stage.teacher is not None:
+                write_teaching(
+                    teaching,
+                    checkpoint=initial,
+                    manifest=Path(job.manifest),
+                    config=stage.teacher,
+                    workers=job.workers,
+                )
             with progress(title, stage.num_epochs, "epochs") as advance, _following(spool, advance, log_epochs):
                 chosen, score = _fit(stage_run, folder, spool)
-        except StageFailedError:
+        except (StageFailedError, RayTaskError) as error:
             tracker.finish(run_id, "FAILED")
             tracker.finish(tracker.parent, "FAILED")
+            if isinstance(error, RayTaskError):
+                raise StageFailedError(f"stage {stage.name!r}: its teacher failed: {_last_line(error)}") from error
             raise
         log_epochs(read_spool(spool))
         tracker.log_file(run_id, chosen, "checkpoint")
@@ -158,6 +162,12 @@ def _train_stages(job: TrainJob, run: Path, results: list[StageResult]) -> list[
         write_text(folder / "stage.json", codec.dumps(result))  # last: from here on the stage is not touched again
     tracker.finish(tracker.parent)
     return results
+
+
+def _discard_later_stages(run: Path, cascade: CascadeConfig, index: int) -> None:
+    """What later stages have was made from other weights of this one."""
+    for later in range(index + 1, len(cascade.stages)):
+        shutil.rmtree(stage_folder(run, cascade, later), ignore_errors=True)
 
 
 def _fit(stage_run: StageRun, folder: Path, spool: Path) -> tuple[Path, float]:

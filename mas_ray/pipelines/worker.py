@@ -113,7 +113,9 @@ def _restore(run: StageRun, device: torch.device) -> TrainState:
     elif run.initial:
         before = load_checkpoint(Path(run.initial))
         stage = run.job.cascade.stages[run.stage]
-        inherit(state, stage, detector=before.detector, shape_prior=before.shape_prior)
+        swapped = before.progress.knee_chirality is not None and before.progress.knee_chirality.says_swapped
+        order = H36M_18.mirror_permutation if swapped else None
+        inherit(state, stage, detector=before.detector, shape_prior=before.shape_prior, order=order)
     return state
 
 

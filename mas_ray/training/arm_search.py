@@ -117,9 +117,9 @@ def _look(
 ) -> Float[Tensor, " batch *points"]:
     """The sum over views of the map's value where each point is seen."""
     num_views = value.shape[1]
-    seen = camera.project(per_view(points_mm.flatten(1, -2), num_views)).clamp(-1.0, 1.0)
+    seen = camera.project(per_view(points_mm.flatten(1, -2), num_views)).flatten(0, 1)[:, None]
     values = functional.grid_sample(
-        value.flatten(0, 1)[:, None], seen.flatten(0, 1)[:, None], mode="nearest", align_corners=False
+        value.flatten(0, 1)[:, None], seen, mode="nearest", padding_mode="border", align_corners=False
     )
     return values[:, 0, 0].unflatten(0, value.shape[:2]).sum(1).unflatten(1, points_mm.shape[1:-1])
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -45,9 +45,25 @@ def create_state(cascade: CascadeConfig, skeleton: Skeleton, device: torch.devic
 
 
 def inherit(
-    state: TrainState, stage: StageConfig, *, detector: Mapping[str, Any], shape_prior: Mapping[str, Any]
+    state: TrainState,
+    stage: StageConfig,
+    *,
+    detector: Mapping[str, Any],
+    shape_prior: Mapping[str, Any],
+    order: Sequence[int] | None = None,
 ) -> None:
-    """Give a fresh state the weights that the stage before left, as far as the stage wants them."""
+    """Give a fresh state the weights that the stage before left, as far as the stage wants them.
+
+    Args:
+        state: Changed in place.
+        stage: The stage that begins.
+        detector: Weights of the detector before.
+        shape_prior: Weights of the shape prior network before.
+        order: For each joint the one whose heatmap it takes over; None: its own. A mirror permutation exchanges left
+            and right.
+    """
     if not stage.fresh_detector:
         state.detector.load_state_dict(detector)
+        if order is not None:
+            state.detector.reorder_joints(order)
     state.shape_prior.load_state_dict(shape_prior)

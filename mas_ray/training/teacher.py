@@ -7,6 +7,7 @@ not. So the next stage need not find that out by gradients: it is told. No label
 from __future__ import annotations
 
 import functools
+import pickle
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -20,6 +21,7 @@ from mas_ray.config.cascade import TeacherConfig
 from mas_ray.geometry.naming import link_names, swap_sides
 from mas_ray.geometry.triangulation import per_view
 from mas_ray.inference import PoseEstimator
+from mas_ray.shards.write import partial_path, publish
 from mas_ray.training.arm_search import search_arms
 from mas_ray.training.data import FrameSets
 
@@ -47,14 +49,17 @@ def joined(parts: Sequence[Float[Tensor, "rows joints 3"]]) -> Float[Tensor, "ro
 
 def save_teaching(path: Path, joints_mm: Float[Tensor, "rows joints 3"]) -> None:
     """Write a teacher's joints, whole or not at all."""
-    partial = path.with_name(path.name + ".partial")
+    partial = partial_path(path)
     torch.save(joints_mm, partial)
-    partial.replace(path)
+    publish(partial, path)
 
 
 def load_teaching(path: Path) -> Float[Tensor, "rows joints 3"]:
-    """Read what ``save_teaching`` wrote."""
-    return torch.load(path, map_location="cpu", weights_only=True)
+    """Read what ``save_teaching`` wrote; ``ValueError`` if the file cannot be read."""
+    try:
+        return torch.load(path, map_location="cpu", weights_only=True)
+    except (OSError, RuntimeError, EOFError, pickle.UnpicklingError) as error:
+        raise ValueError(f"{path}: not a readable teacher file; delete it and run again: {error}") from None
 
 
 def _teach_take(

@@ -78,3 +78,15 @@ def test_shape_prior_is_a_mask_and_sees_only_nearby():
     reached = difference.nonzero()
     assert len(reached) > 0
     assert (reached - 32).abs().max() <= 12
+
+
+def test_reordered_joints_take_over_each_others_heatmaps():
+    detector = create_detector(cpu_cascade().detector, H36M_18).eval()
+    images = torch.rand(2, 3, 64, 64, generator=torch.Generator().manual_seed(0))
+    before = detector(images)
+    detector.reorder_joints(H36M_18.mirror_permutation)
+    after = detector(images)
+    order = list(H36M_18.mirror_permutation)
+    assert torch.equal(after.keypoints_ndc, before.keypoints_ndc[:, order])
+    assert torch.equal(after.depth_ndc, before.depth_ndc[:, order])
+    assert not torch.equal(after.keypoints_ndc, before.keypoints_ndc)

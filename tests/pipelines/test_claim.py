@@ -24,7 +24,7 @@ def job(tmp_path, tiny_dataset):
 
 
 def _taught(job: TrainJob) -> TrainJob:
-    stage = replace(job.cascade.stages[0], teacher=TeacherConfig())
+    stage = replace(job.cascade.stages[0], teacher=TeacherConfig(), anchor="teacher", num_anchor_steps=10)
     return replace(job, cascade=replace(job.cascade, stages=(stage,)))
 
 
@@ -33,7 +33,8 @@ def test_a_record_holds_the_digest_of_every_input(job):
     assert record.cascade == job.cascade
     assert record.manifest_sha256 == file_sha256(Path(job.manifest))
     assert record.single_view_manifest_sha256 == file_sha256(Path(job.single_view_manifest))
-    assert record.initial_sha256 == file_sha256(Path(job.initial) / "model.pt")
+    (Path(job.initial) / "progress.json").write_text((Path(job.initial) / "progress.json").read_text() + " ")
+    assert check_inputs(job).initial_sha256 != record.initial_sha256
     plain = check_inputs(replace(job, cascade=cpu_cascade(), single_view_manifest=None, initial=None))
     assert plain.single_view_manifest_sha256 is plain.initial_sha256 is None
 

@@ -22,7 +22,13 @@ from mas_ray.training.teacher import load_teaching
 def test_two_workers_finetune_a_checkpoint_that_also_teaches(tmp_path, tiny_dataset):
     """At a rate of almost nothing the weights are the initial checkpoint's, which the job's seed would not give."""
     cascade = mixed_view_finetune(cpu_cascade())
-    stage = replace(cascade.stages[0], learning_rates=((1, 1e-12),), teacher=TeacherConfig(search_arms=False))
+    stage = replace(
+        cascade.stages[0],
+        learning_rates=((1, 1e-12),),
+        teacher=TeacherConfig(search_arms=False),
+        anchor="teacher",
+        num_anchor_steps=10,
+    )
     job = TrainJob(
         manifest=str(tiny_dataset.manifest),
         storage=str(tmp_path / "runs"),

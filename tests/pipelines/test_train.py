@@ -16,17 +16,24 @@ from mas_ray.annotations import ReferenceJoints, read_reference, write_reference
 from mas_ray.config import codec
 from mas_ray.config.cascade import CascadeConfig, cpu_cascade
 from mas_ray.config.jobs import TrainJob, Workers
-from mas_ray.pipelines.train import read_cascade_result, train
+from mas_ray.pipelines.train import _discard_later_stages, read_cascade_result, train
 from mas_ray.shards.manifest import file_sha256
 from mas_ray.tracking.spool import read_spool
 
 
 def _cascade() -> CascadeConfig:
-    """Two short stages; the second long enough to be killed in."""
-    torso, shape_prior, _ = cpu_cascade().stages
+    """Two short stages; the second is taught by the first and long enough to be killed in."""
+    torso, _, limbs = cpu_cascade().stages
     stages = (
         replace(torso, learning_rates=((2, 2e-3),), num_anchor_only_steps=2, num_direct_only_steps=4),
-        replace(shape_prior, learning_rates=((8, 2e-3),)),
+        replace(
+            limbs,
+            learning_rates=((8, 2e-3),),
+            num_anchor_only_steps=16,
+            mask_ramp_steps=8,
+            num_anchor_steps=48,
+            num_direct_only_steps=16,
+        ),
     )
     return replace(cpu_cascade(), stages=stages, steps_per_epoch=8)
 
@@ -80,6 +87,16 @@ def test_workers_must_divide_the_batch(tmp_path, tiny_dataset):
         )
 
 
+def test_what_later_stages_have_goes_when_an_earlier_one_is_trained_again(tmp_path):
+    for name in ("0-torso", "1-limbs"):
+        (tmp_path / "stages" / name).mkdir(parents=True)
+        (tmp_path / "stages" / name / "teacher.pt").touch()
+    _discard_later_stages(tmp_path, _cascade(), 0)
+    assert [path.name for path in (tmp_path / "stages").iterdir()] == ["0-torso"]
+    _discard_later_stages(tmp_path, _cascade(), 1)
+    assert (tmp_path / "stages" / "0-torso" / "teacher.pt").exists()
+
+
 @pytest.mark.slow
 @pytest.mark.ray
 def test_neither_noise_for_annotations_nor_a_kill_in_stage_two_changes_anything(tmp_path, tiny_dataset):
@@ -99,6 +116,8 @@ def test_neither_noise_for_annotations_nor_a_kill_in_stage_two_changes_anything(
     _run_to_the_end(tmp_path / "noise" / "job.json")
 
     assert _trace(runs["noise"]) == _trace(runs["absent"])
+    teachings = [(run / "stages" / "1-limbs" / "teacher.pt").read_bytes() for run in runs.values()]
+    assert teachings[0] == teachings[1]
     assert len(_trace(runs["absent"])) == 10
     assert read_cascade_result(runs["noise"]) == read_cascade_result(runs["absent"])
     _check_tracking(tmp_path / "noise" / "runs")
@@ -146,7 +165,7 @@ def _run_to_the_end(job: Path) -> None:
 
 def _kill_in_stage_two(job: Path, run: Path) -> None:
     process = subprocess.Popen(_command(job), stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
-    spool = run / "stages" / "1-shape_prior" / "metrics.jsonl"
+    spool = run / "stages" / "1-limbs" / "metrics.jsonl"
     deadline = time.monotonic() + 300
     while len(read_spool(spool)) < 3:
         assert process.poll() is None, "training ended before it could be killed"
@@ -168,8 +187,8 @@ def _check_tracking(storage: Path) -> None:
     parents = [run for run in runs if "mlflow.parentRunId" not in run.data.tags]
     assert len(parents) == 1
     stages = {run.info.run_name: run for run in runs if "mlflow.parentRunId" in run.data.tags}
-    assert set(stages) == {"torso", "shape_prior"}
-    for name, epochs in (("torso", 2), ("shape_prior", 8)):
+    assert set(stages) == {"torso", "limbs"}
+    for name, epochs in (("torso", 2), ("limbs", 8)):
         history = client.get_metric_history(stages[name].info.run_id, "loss/total")
         assert sorted(metric.step for metric in history) == [8 * epoch + 7 for epoch in range(epochs)]
         assert stages[name].info.status == "FINISHED"

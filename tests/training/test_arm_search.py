@@ -14,7 +14,7 @@ from mas_ray.geometry.camera import Camera
 from mas_ray.geometry.triangulation import per_view
 from mas_ray.rendering.skeleton_mask import skeleton_mask, stage_bones
 from mas_ray.skeleton import H36M_18
-from mas_ray.training.arm_search import search_arms
+from mas_ray.training.arm_search import _look, search_arms
 
 STATURE_MM = 1700.0
 HEIGHT = {"pelvis": 0.53, "spine": 0.674, "thorax": 0.818, "neck": 0.85, "nose": 0.915, "head": 0.985}
@@ -115,6 +115,13 @@ def test_bones_have_average_lengths_and_other_joints_stay():
         upper, fore = (elbow - shoulder).norm(dim=-1), (wrist - elbow).norm(dim=-1)
         torch.testing.assert_close(upper, torch.full((12,), UPPER_ARM * STATURE_MM), rtol=1e-3, atol=0)
         torch.testing.assert_close(fore, torch.full((12,), FOREARM * STATURE_MM), rtol=1e-3, atol=0)
+
+
+def test_beyond_every_edge_of_the_map_lies_its_edge():
+    camera = for_batch(Camera(K=torch.eye(3), R=torch.eye(3), t_mm=torch.tensor([0.0, 0.0, 1000.0])), 1)
+    camera = Camera(K=camera.K[:, None], R=camera.R[:, None], t_mm=camera.t_mm[:, None])
+    points = torch.tensor([[[5000.0, 0.0, 0.0], [-5000.0, 0.0, 0.0], [0.0, 5000.0, 0.0], [0.0, -5000.0, 0.0]]])
+    assert _look(torch.full((1, 1, 64, 64), -0.15), camera, points).tolist() == [[pytest.approx(-0.15)] * 4]
 
 
 def test_views_that_are_not_there_are_not_looked_at():
