@@ -1,9 +1,8 @@
 """The checkpoint directory: everything needed to go on, and everything needed to predict.
 
 ``FORMAT``, ``job.json`` (the TrainJob), ``skeleton.json``, ``model.pt``, ``progress.json``, and ``optimizer.pt``, which
-only going on needs. A
-model is rebuilt from the job *in the checkpoint*, never from today's defaults. Tensors are loaded with
-``weights_only``: a checkpoint can hold no code.
+only going on needs. A model is rebuilt from the job *in the checkpoint*, never from today's defaults. Tensors are
+loaded with ``weights_only``: a checkpoint can hold no code.
 """
 
 from __future__ import annotations
@@ -24,8 +23,9 @@ from mas_ray.skeleton import H36M_18, Skeleton
 
 FORMAT = "mas-ray checkpoint 1"
 _FILES = ("job.json", "skeleton.json", "model.pt", "progress.json")
-_DEFAULT = Path(__file__).parent / "pretrained" / "synthetic_people"
-_DEFAULT_SHA256 = {
+PACKAGED = "packaged"
+_PACKAGED = Path(__file__).parent / "pretrained" / "synthetic_people"
+_PACKAGED_SHA256 = {
     "job.json": "53b0f79293ab01bbc2a55549b1584c6d9b3d6c8f6d425d5e5bf5a234f63a9b4e",
     "model.pt": "7100c1fb07ae9489f882665621fbed23d636dc54512922f3aa2a7c84e9a387fb",
     "progress.json": "05d863ff6862276587bcc1278b3b533e35e1a5b93f87782bf7bc393943162e9c",
@@ -107,18 +107,23 @@ def load_checkpoint(folder: Path) -> Checkpoint:
     )
 
 
-def default_checkpoint() -> Path:
+def checkpoint_folder(name: str) -> Path:
+    """The folder that a job names; ``packaged`` is the checkpoint that comes with mas-ray."""
+    return packaged_checkpoint() if name == PACKAGED else Path(name)
+
+
+def packaged_checkpoint() -> Path:
     """The packaged checkpoint: trained without labels on generated people alone; its folder has a model card.
 
     Raises:
         ValueError: A file is missing or not the one that was packaged.
     """
-    for name, expected in _DEFAULT_SHA256.items():
-        path = _DEFAULT / name
+    for name, expected in _PACKAGED_SHA256.items():
+        path = _PACKAGED / name
         found = hashlib.sha256(path.read_bytes()).hexdigest() if path.is_file() else "no file"
         if found != expected:
             raise ValueError(f"{path}: expected sha256 {expected}, got {found}; install mas-ray again")
-    return _DEFAULT
+    return _PACKAGED
 
 
 def load_optimizer(folder: Path) -> dict[str, Any]:

@@ -5,6 +5,8 @@ Keypoints are in NDC of the crop. Lengths of the figure are in units of the mask
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 import torch
 from jaxtyping import Float
 from torch import Tensor
@@ -86,10 +88,7 @@ def anchor(
 
 def tied_limbs(keypoints_ndc: Float[Tensor, "*batch joints 2"], skeleton: Skeleton) -> Float[Tensor, "*batch"]:
     """Squared distance between left and right elbow and wrist (supplement A.3), mean over coordinates."""
-    left, right = (
-        keypoints_ndc[..., [skeleton.index(f"{side}_{name}") for name in ("elbow", "wrist")], :]
-        for side in ("left", "right")
-    )
+    left, right = (_of_side(keypoints_ndc, side, ("elbow", "wrist"), skeleton) for side in ("left", "right"))
     return (left - right).square().mean((-1, -2))
 
 
@@ -120,16 +119,9 @@ def limb_equality(joints_mm: Float[Tensor, "*batch joints 3"], skeleton: Skeleto
 
     Beyond the paper: it keeps a knee from sliding along a straight leg.
     """
+    starts, ends = zip(*_LIMBS, strict=True)
     left, right = (
-        torch.stack(
-            [
-                _length(
-                    joints_mm[..., skeleton.index(f"{side}_{a}"), :] - joints_mm[..., skeleton.index(f"{side}_{b}"), :]
-                )
-                for a, b in _LIMBS
-            ],
-            dim=-1,
-        )
+        _length(_of_side(joints_mm, side, starts, skeleton) - _of_side(joints_mm, side, ends, skeleton))
         for side in ("left", "right")
     )
     return ((left - right) / 1000.0).square().clamp_max(1.0).mean(-1)
@@ -140,12 +132,15 @@ def leg_proportions(joints_mm: Float[Tensor, "*batch joints 3"], skeleton: Skele
 
     Beyond the paper: along a straight leg a mask does not say where the knee is.
     """
-    shares: list[Tensor] = []
-    for side in ("left", "right"):
-        hip, knee, ankle = (joints_mm[..., skeleton.index(f"{side}_{name}"), :] for name in ("hip", "knee", "ankle"))
-        thigh, shank = _length(hip - knee), _length(knee - ankle)
-        shares.append(thigh / (thigh + shank))
-    return (torch.stack(shares, dim=-1) - _THIGH_SHARE).square().mean(-1)
+    legs = torch.stack([_of_side(joints_mm, side, ("hip", "knee", "ankle"), skeleton) for side in ("left", "right")])
+    thigh, shank = _length(legs[..., :-1, :] - legs[..., 1:, :]).unbind(-1)
+    return (thigh / (thigh + shank) - _THIGH_SHARE).square().mean(0)
+
+
+def _of_side(
+    positions: Float[Tensor, "*batch joints axes"], side: str, names: Sequence[str], skeleton: Skeleton
+) -> Float[Tensor, "*batch named axes"]:
+    return positions[..., [skeleton.index(f"{side}_{name}") for name in names], :]
 
 
 def _huber(distance: Float[Tensor, "*shape"]) -> Float[Tensor, "*shape"]:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import dataclasses
+
 from mas_ray.evaluation.left_right import HANDLINGS
 from mas_ray.evaluation.protocol import (
     FORMAT,
@@ -30,7 +32,11 @@ def made_up_evaluation(
     exchanged: float = 0.0,
     chirality: tuple[float, float] | None = (12.0, 1.5),
 ) -> Evaluation:
-    """The same errors under every handling; the global bit exchanges the share asked for."""
+    """The same errors under every handling; the global bit exchanges the share asked for.
+
+    ``chirality`` is mean and standard error over takes; the one over poses is far smaller.
+    """
+    knees = chirality and KneeChirality(mean_mm=chirality[0], standard_error_mm=chirality[1], num_poses=8)
     return Evaluation(
         format=FORMAT,
         protocol=PROTOCOL,
@@ -45,7 +51,8 @@ def made_up_evaluation(
             takes_also_trained_on=(),
         ),
         ambiguity_ratio=ambiguity_ratio,
-        knee_chirality=chirality and KneeChirality(mean_mm=chirality[0], standard_error_mm=chirality[1], num_poses=8),
+        knee_chirality=knees and dataclasses.replace(knees, standard_error_mm=0.1),
+        knee_chirality_of_takes=knees,
         accuracy=tuple(
             Accuracy(
                 handling=handling,

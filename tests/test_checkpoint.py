@@ -8,7 +8,7 @@ import pytest
 import torch
 
 import mas_ray.checkpoint as checkpoint_module
-from mas_ray.checkpoint import Progress, default_checkpoint, load_checkpoint, load_optimizer, save_checkpoint
+from mas_ray.checkpoint import Progress, checkpoint_folder, load_checkpoint, load_optimizer, save_checkpoint
 from mas_ray.config.cascade import cpu_cascade
 from mas_ray.config.jobs import TrainJob
 from mas_ray.geometry.chirality import KneeChirality
@@ -102,7 +102,7 @@ def test_damage_is_named(checkpoint, damage, message):
 
 
 def test_the_packaged_checkpoint_loads_and_is_small():
-    folder = default_checkpoint()
+    folder = checkpoint_folder("packaged")
     estimator = PoseEstimator.load(folder)
     assert estimator.stage.name == "limbs"
     assert estimator.cascade.detector == cpu_cascade().detector
@@ -111,9 +111,9 @@ def test_the_packaged_checkpoint_loads_and_is_small():
 
 
 def test_a_packaged_checkpoint_that_was_touched_is_named(monkeypatch):
-    monkeypatch.setitem(checkpoint_module._DEFAULT_SHA256, "progress.json", "0" * 64)
+    monkeypatch.setitem(checkpoint_module._PACKAGED_SHA256, "progress.json", "0" * 64)
     with pytest.raises(ValueError, match=r"progress\.json: expected sha256 0000"):
-        default_checkpoint()
+        checkpoint_folder("packaged")
 
 
 def test_a_checkpoint_cannot_run_code(checkpoint):

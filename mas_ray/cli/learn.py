@@ -11,35 +11,23 @@ import tyro
 
 from mas_ray.cli.text_table import cell, text_table
 from mas_ray.config.jobs import LearnJob, Workers
+from mas_ray.reporting.summary_columns import HANDLING_NAMES, SUMMARY_COLUMNS
 
 if TYPE_CHECKING:
     from mas_ray.evaluation.bars import BarOutcome
     from mas_ray.pipelines.learn import Learning, SeedMeasurement, StageMeasurement
 
-_HANDLINGS = {"raw": "raw", "global_bit": "global bit", "oracle_pose": "oracle"}
-_COLUMNS = {
-    "percent_of_crop": ("2D all", 2),
-    "trunk_percent": ("trunk", 2),
-    "legs_percent": ("legs", 2),
-    "arms_percent": ("arms", 2),
-    "mpjpe_mm": ("MPJPE", 1),
-    "p_mpjpe_mm": ("P-MPJPE", 1),
-    "monocular_mpjpe_mm": ("1-view MPJPE", 1),
-    "monocular_p_mpjpe_mm": ("1-view P-MPJPE", 1),
-}
-"""Per figure its heading and decimals."""
-
 
 @dataclass(frozen=True, kw_only=True)
 class Flags:
-    """Train the CPU cascade on synthetic people without labels, and measure it on others. Again: go on, or reuse."""
+    """Train on 28 synthetic people without labels, measure on 8 others."""
 
     output: str = "learn"
-    """Folder of everything that is written."""
+    """Folder of everything that is written; the same command again goes on from what is there."""
     front_cue: Literal["easy", "hard"] = "easy"
     """How plainly clothes tell front from back. The hard variant has no bars to meet."""
     seeds: tuple[int, ...] = (0,)
-    """One training run each; several also give mean and spread."""
+    """One training run each; several also give mean and spread. About a quarter of an hour per seed on two cores."""
     workers: int = 2
     """Ray workers of ingest and training."""
 
@@ -65,9 +53,10 @@ def show(job: LearnJob) -> int:
     source = learning.seeds[0].stages[-1].source
     print(f"{source.num_frame_sets} frame sets of unseen people, {job.front_cue} front cue, against {source.reference}")
     print("2D in % of the crop; MPJPE and P-MPJPE in mm, triangulated and of one view alone; r before any handling of")
-    print("left and right; knees: how far they bend forward in mm by the names as predicted, with standard error")
+    print("left and right; knees: how far they bend forward in mm by the names as predicted, with the standard error")
+    print("over takes")
     for seed in learning.seeds:
-        print(f"\nseed {seed.seed}: {seed.stages[-1].source.checkpoint}")
+        print(f"\nseed {seed.seed}: {seed.stages[-1].source.checkpoint}{_duration(seed)}")
         print(_stages(seed))
         if seed.bars:
             print(_bars(seed.bars))
@@ -80,13 +69,19 @@ def show(job: LearnJob) -> int:
     return 0
 
 
+def _duration(seed: SeedMeasurement) -> str:
+    return "" if seed.training_s is None else f", trained in {seed.training_s / 60:.1f} min"
+
+
 def _stages(seed: SeedMeasurement) -> str:
-    rows = [["stage", "left and right", *(heading for heading, _ in _COLUMNS.values()), "r", "knees"]]
+    rows = [["stage", "left and right", *(heading for heading, _ in SUMMARY_COLUMNS.values()), "r", "knees"]]
     for stage in seed.stages:
         for number, summary in enumerate(stage.under):
-            figures = [cell(getattr(summary.figures, name), decimals) for name, (_, decimals) in _COLUMNS.items()]
+            figures = [
+                cell(getattr(summary.figures, name), decimals) for name, (_, decimals) in SUMMARY_COLUMNS.items()
+            ]
             before = [cell(stage.ambiguity_ratio, 3), _knees(stage)] if number == 0 else ["", ""]
-            rows.append([stage.stage if number == 0 else "", _HANDLINGS[summary.handling], *figures, *before])
+            rows.append([stage.stage if number == 0 else "", HANDLING_NAMES[summary.handling], *figures, *before])
     return text_table(rows, num_names=2)
 
 
@@ -112,12 +107,12 @@ def _bars(bars: Sequence[BarOutcome]) -> str:
 
 def _spread(learning: Learning) -> str:
     spread = {(each.handling, each.figure): each for each in learning.spread}
-    rows = [["left and right", "seeds", *(heading for heading, _ in _COLUMNS.values()), "r", "knees"]]
-    for handling, label in _HANDLINGS.items():
+    rows = [["left and right", "seeds", *(heading for heading, _ in SUMMARY_COLUMNS.values()), "r", "knees"]]
+    for handling, label in HANDLING_NAMES.items():
         for number, (name, field) in enumerate((("mean", "mean"), ("min", "lowest"), ("max", "highest"))):
             cells = [
                 cell(getattr(spread.get((handling, figure)), field, None), decimals)
-                for figure, (_, decimals) in _COLUMNS.items()
+                for figure, (_, decimals) in SUMMARY_COLUMNS.items()
             ]
             for figure, decimals in (("ambiguity_ratio", 3), ("knee_chirality_mm", 1)):
                 before = cell(getattr(spread.get((None, figure)), field, None), decimals)

@@ -27,7 +27,7 @@ class Flags:
     recipe: Literal["paper", "cpu", "mixed"] = "paper"
     """The paper's cascade (for GPUs), the small one for CPUs, or mixed-view fine-tuning of the initial checkpoint."""
     initial: str | None = None
-    """Checkpoint folder to start from; without it from random weights."""
+    """Checkpoint folder to start from, or 'packaged' for the one that comes with mas-ray; else random weights."""
     single_view_manifest: str | None = None
     """manifest.json of a dataset of single views, for the mixed recipe."""
     workers: int = 1
@@ -84,7 +84,9 @@ def _cascade(flags: Flags) -> CascadeConfig:
         return cpu_cascade()
     if flags.initial is None:
         raise ValueError("--initial: name the checkpoint that the mixed recipe is to fine-tune")
-    record = Path(flags.initial) / "job.json"
+    from mas_ray.checkpoint import checkpoint_folder  # torch loads only now
+
+    record = checkpoint_folder(flags.initial) / "job.json"
     if not record.is_file():
         raise ValueError(f"{record}: no checkpoint here")
     return mixed_view_finetune(codec.loads(TrainJob, record.read_text(), str(record)).cascade)

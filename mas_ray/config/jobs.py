@@ -68,7 +68,7 @@ class TrainJob:
     single_view_manifest: str | None = None
     """``manifest.json`` of a dataset of single views, for stages with a ``single_view_share``."""
     initial: str | None = None
-    """Checkpoint folder whose networks the first stage starts from; None: random weights."""
+    """Checkpoint folder whose networks the first stage starts from, or ``packaged``; None: random weights."""
     name: str = "cascade"
     cascade: CascadeConfig = paper_cascade()
     without: tuple[Ablation, ...] = ()
@@ -85,6 +85,7 @@ class EvaluateJob:
     """Compare a checkpoint's predictions with reference joints. Only evaluation reads annotations."""
 
     checkpoint: str
+    """A checkpoint folder, or ``packaged``."""
     manifest: str
     annotations: str
     """Folder of reference joints, as ingest wrote it."""
@@ -98,6 +99,7 @@ class PredictJob:
     """Predict joints for every frame set of a dataset and draw them over the source videos."""
 
     checkpoint: str
+    """A checkpoint folder, or ``packaged``."""
     manifest: str
     output: str
     """Folder for ``poses.parquet`` and ``overlays/``."""

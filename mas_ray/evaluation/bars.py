@@ -39,7 +39,7 @@ class Bar:
 
 
 def _chirality_in_standard_errors(evaluation: Evaluation) -> float | None:
-    chirality = evaluation.knee_chirality
+    chirality = evaluation.knee_chirality_of_takes
     if chirality is None or chirality.standard_error_mm == 0:
         return None
     return abs(chirality.mean_mm) / chirality.standard_error_mm
@@ -62,7 +62,7 @@ BARS = (
         limit=0.0,
     ),
     Bar(
-        figure="knee chirality, standard errors from zero",
+        figure="knee chirality, standard errors over takes from zero",
         value=_chirality_in_standard_errors,
         kind="more than",
         limit=5.0,

@@ -130,14 +130,18 @@ class Evaluation:
     knee_chirality: KneeChirality | None
     """What decided ``global_bit``; None without triangulated poses (``global_bit`` then equals ``raw``)."""
     accuracy: tuple[Accuracy, ...]
+    knee_chirality_of_takes: KneeChirality | None = None
+    """The same with every take counted once, so that its error does not take the frames of a take as independent."""
 
     def under(self, handling: Handling) -> Accuracy:
         """The errors under one handling of left and right."""
         return next(accuracy for accuracy in self.accuracy if accuracy.handling == handling)
 
 
-def evaluate_comparison(comparison: Comparison, skeleton: Skeleton, *, source: EvaluationSource) -> Evaluation:
-    """Take every number of the protocol."""
+def evaluate_comparison(
+    comparison: Comparison, skeleton: Skeleton, *, source: EvaluationSource, takes: Sequence[str]
+) -> Evaluation:
+    """Take every number of the protocol; ``takes`` names the take of every frame set."""
     chirality = knee_chirality(comparison.triangulated_mm, skeleton)
     num_frames = len(comparison.reference_mm)
     swaps = {
@@ -151,6 +155,7 @@ def evaluate_comparison(comparison: Comparison, skeleton: Skeleton, *, source: E
         source=source,
         ambiguity_ratio=_ambiguity_ratio(comparison, skeleton),
         knee_chirality=chirality,
+        knee_chirality_of_takes=knee_chirality(comparison.triangulated_mm, skeleton, takes=takes),
         accuracy=tuple(_accuracy(comparison, skeleton, handling, swaps[handling]) for handling in HANDLINGS),
     )
 

@@ -8,8 +8,6 @@ turn about between two frames, so the poses of one take share that bit; knees, w
 
 from __future__ import annotations
 
-import itertools
-
 import torch
 from jaxtyping import Bool, Float
 from torch import Tensor
@@ -51,17 +49,27 @@ def search_names(
     num_views = keypoints_px.shape[-3]
     if num_views > _MOST_VIEWS:
         raise ValueError(f"resolve_names: {num_views} views have 2^{num_views - 1} patterns; at most {_MOST_VIEWS}")
-    legs = _search_group(keypoints_px, camera, weight, skeleton, _LEGS)
-    arms = _search_group(keypoints_px, camera, weight, skeleton, _ARMS)
-    named = swap_sides(keypoints_px, legs | arms, skeleton)
+    legs, arms = (_sides(skeleton, group) for group in (_LEGS, _ARMS))
+    limbs, mirrored = [*legs, *arms], [skeleton.mirror_permutation[joint] for joint in (*legs, *arms)]
+    # All patterns at once, on an axis before the batch's.
+    patterns = _patterns(num_views).to(keypoints_px.device)
+    swap = patterns.view(-1, *[1] * (keypoints_px.ndim - 3), num_views, 1, 1)
+    named = torch.where(swap, keypoints_px[..., mirrored, :], keypoints_px[..., limbs, :])
+    weight = weight[..., limbs].expand(named.shape[:-1])
     joints = triangulate(named, camera, weight)
-    across_hips = joints[..., skeleton.index("left_hip"), :] - joints[..., skeleton.index("right_hip"), :]
-    across_shoulders = (
-        joints[..., skeleton.index("left_shoulder"), :] - joints[..., skeleton.index("right_shoulder"), :]
+    distance = (camera.project(per_view(joints, num_views)) - named).square().sum(-1).clamp_max(1e12).sqrt()
+    residual = (distance * weight).sum(-2)
+    best_legs, best_arms = (part.sum(-1).argmin(0) for part in residual.split((len(legs), len(arms)), -1))
+    hips, shoulders = (
+        torch.take_along_dim(joints[..., first : first + 2, :], best[None, ..., None, None], 0).squeeze(0)
+        for first, best in ((0, best_legs), (len(legs), best_arms))
     )
-    opposed = (across_hips * across_shoulders).sum(-1) < 0
-    flip_arms = opposed[..., None, None] & _group_joints(skeleton, _ARMS).to(keypoints_px.device)
-    return legs | (arms ^ flip_arms.expand(*arms.shape[:-2], num_views, arms.shape[-1]))
+    across_hips, across_shoulders = (pair[..., 0, :] - pair[..., 1, :] for pair in (hips, shoulders))
+    opposed = (across_hips * across_shoulders).sum(-1, keepdim=True) < 0
+    found = torch.zeros(keypoints_px.shape[:-1], dtype=torch.bool, device=keypoints_px.device)
+    found[..., legs] = patterns[best_legs].unsqueeze(-1)
+    found[..., arms] = (patterns[best_arms] ^ opposed).unsqueeze(-1)
+    return found
 
 
 def link_names(joints_mm: Float[Tensor, "instants joints 3"], skeleton: Skeleton) -> Bool[Tensor, " instants"]:
@@ -84,33 +92,16 @@ def link_names(joints_mm: Float[Tensor, "instants joints 3"], skeleton: Skeleton
     return ~swap if chirality is not None and chirality.says_swapped else swap
 
 
+def _patterns(num_views: int) -> Bool[Tensor, "patterns views"]:
+    """All ways to swap some of the views but never the first; first none."""
+    bit = torch.arange(num_views).flip(0)
+    return (torch.arange(2 ** (num_views - 1))[:, None] >> bit & 1).bool()
+
+
+def _sides(skeleton: Skeleton, group: tuple[str, ...]) -> list[int]:
+    """The joints of both sides: left, right, left, right."""
+    return [skeleton.index(f"{side}_{name}") for name in group for side in ("left", "right")]
+
+
 def _distance(a: Float[Tensor, "poses joints 3"], b: Float[Tensor, "poses joints 3"]) -> Float[Tensor, " poses"]:
     return (a - b).square().sum(-1).sqrt().sum(-1)
-
-
-def _search_group(
-    keypoints_px: Float[Tensor, "*batch views joints 2"],
-    camera: Camera,
-    weight: Float[Tensor, "*batch views joints"],
-    skeleton: Skeleton,
-    group: tuple[str, ...],
-) -> Bool[Tensor, "*batch views joints"]:
-    num_views = keypoints_px.shape[-3]
-    members = _group_joints(skeleton, group).to(keypoints_px.device)
-    best_residual = torch.full(keypoints_px.shape[:-3], torch.inf, device=keypoints_px.device)
-    best = torch.zeros(keypoints_px.shape[:-1], dtype=torch.bool, device=keypoints_px.device)
-    for pattern in itertools.product((False, True), repeat=num_views - 1):
-        views = torch.tensor((False, *pattern), device=keypoints_px.device)
-        swap = (views[:, None] & members).expand_as(best)
-        named = swap_sides(keypoints_px, swap, skeleton)
-        reprojected = camera.project(per_view(triangulate(named, camera, weight), num_views))
-        distance = (reprojected - named).square().sum(-1).clamp_max(1e12).sqrt()
-        residual = (distance * weight * members).sum((-1, -2))
-        better = residual < best_residual
-        best_residual = torch.where(better, residual, best_residual)
-        best = torch.where(better[..., None, None], swap, best)
-    return best
-
-
-def _group_joints(skeleton: Skeleton, group: tuple[str, ...]) -> Bool[Tensor, " joints"]:
-    return torch.tensor([name.split("_")[-1] in group for name in skeleton.joints])

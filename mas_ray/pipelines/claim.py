@@ -9,7 +9,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass, fields
 from pathlib import Path
 
-from mas_ray.checkpoint import load_checkpoint
+from mas_ray.checkpoint import checkpoint_folder, load_checkpoint
 from mas_ray.config import codec
 from mas_ray.config.cascade import CascadeConfig
 from mas_ray.config.jobs import TrainJob
@@ -129,7 +129,7 @@ def _check_initial(job: TrainJob) -> str | None:
         if first.teacher is not None:
             raise ValueError(f"initial: the first stage, {first.name!r}, has a teacher; name the checkpoint to ask")
         return None
-    folder = Path(job.initial)
+    folder = checkpoint_folder(job.initial)
     trained = load_checkpoint(folder).job.cascade
     for network in ("detector", "shape_prior"):
         theirs, ours = getattr(trained, network), getattr(job.cascade, network)

@@ -8,7 +8,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-from mas_ray.checkpoint import default_checkpoint
+from mas_ray.checkpoint import PACKAGED
 from mas_ray.config.cascade import CascadeConfig, TeacherConfig, cpu_cascade, mixed_view_finetune
 from mas_ray.config.ingest import BackgroundMasks, MaskConfig, SelfieMasks, SplitBySubject, SplitByTail, SplitConfig
 from mas_ray.config.jobs import DemoJob, EvaluateJob, IngestJob, PredictJob, ReportJob, TrainJob, Workers
@@ -80,7 +80,7 @@ def demo(job: DemoJob) -> DemoResult:
             name=run_name,
             cascade=cpu_cascade() if job.from_scratch else _finetune(),
             workers=job.workers,
-            initial=None if job.from_scratch else str(default_checkpoint()),
+            initial=None if job.from_scratch else PACKAGED,
         )
         trained = train(train_job)
     run = folder / "runs" / run_name

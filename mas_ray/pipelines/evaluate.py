@@ -12,6 +12,7 @@ from jaxtyping import Float
 from torch import Tensor
 
 from mas_ray.annotations import ReferenceJoints, read_reference
+from mas_ray.checkpoint import checkpoint_folder
 from mas_ray.config.jobs import EvaluateJob
 from mas_ray.evaluation.comparison import Comparison, ViewGeometry, compare, concatenate
 from mas_ray.evaluation.protocol import Evaluation, EvaluationSource, evaluate_comparison, write_evaluation
@@ -49,7 +50,7 @@ def evaluate(job: EvaluateJob) -> Evaluation:
     Raises:
         ValueError: There is no such checkpoint, or see ``compare_with_reference``; the message names the file.
     """
-    estimator = PoseEstimator.load(Path(job.checkpoint))
+    estimator = PoseEstimator.load(checkpoint_folder(job.checkpoint))
     found = compare_with_reference(
         estimator,
         name=job.checkpoint,
@@ -57,9 +58,7 @@ def evaluate(job: EvaluateJob) -> Evaluation:
         annotations=Path(job.annotations),
         split=job.split,
     )
-    evaluation = evaluate_comparison(
-        found.comparison, estimator.skeleton, source=found.source, takes=found.takes
-    )
+    evaluation = evaluate_comparison(found.comparison, estimator.skeleton, source=found.source, takes=found.takes)
     rows = _compared_rows(found.instants, found.comparison)
     output = Path(job.output)
     write_rows(output / "compared.parquet", rows, schema=COMPARED, skeleton=estimator.skeleton)

@@ -21,8 +21,8 @@ from mas_ray.evaluation.summary import Summary, summarise
 from mas_ray.geometry.chirality import KneeChirality
 from mas_ray.pipelines.evaluate import evaluate
 from mas_ray.pipelines.ingest import ingest
-from mas_ray.pipelines.progress import note, progress
-from mas_ray.pipelines.train import train
+from mas_ray.pipelines.progress import progress
+from mas_ray.pipelines.train import CascadeResult, train
 from mas_ray.shards.write import write_text
 
 FORMAT = "mas-ray learn 1"
@@ -44,6 +44,7 @@ class StageMeasurement:
     source: EvaluationSource
     ambiguity_ratio: float | None
     knee_chirality: KneeChirality | None
+    """Over takes, whose frames are not independent."""
     under: tuple[HandledSummary, ...]
     """One per handling of left and right. ``raw`` holds the bit that the checkpoint carries."""
 
@@ -53,6 +54,8 @@ class SeedMeasurement:
     """A training run."""
 
     seed: int
+    training_s: float | None
+    """Wall-clock seconds of training, over all its attempts; None if a part of it was not timed."""
     stages: tuple[StageMeasurement, ...]
     bars: tuple[BarOutcome, ...]
     """Of the last stage; none for the hard front cue."""
@@ -82,6 +85,13 @@ class Learning:
 
 
 @dataclass(frozen=True, kw_only=True)
+class TrainingTime:
+    """How long a training took so far; ``seed<k>/training_time.json`` is its JSON form."""
+
+    seconds: float
+
+
+@dataclass(frozen=True, kw_only=True)
 class LearningDataset:
     """The learning corpus, ingested."""
 
@@ -93,7 +103,7 @@ def learn(job: LearnJob) -> Learning:
     """Train and evaluate, seed by seed; what is finished below ``<output>/<front_cue>`` is reused.
 
     That folder then holds ``corpus/``, ``dataset/``, ``annotations/``, ``runs/seed<k>/``,
-    ``seed<k>/<stage>/evaluation.json`` and ``learn.json``.
+    ``seed<k>/<stage>/evaluation.json``, ``seed<k>/training_time.json`` and ``learn.json``.
 
     Raises:
         ValueError: A phase found something amiss; see each phase.
@@ -132,18 +142,17 @@ def _folder(job: LearnJob) -> Path:
 
 
 def _measure(job: LearnJob, seed: int, dataset: LearningDataset) -> SeedMeasurement:
-    start = time.monotonic()
     name, folder = f"seed{seed}", _folder(job)
-    trained = train(
+    trained, training_s = _train_timed(
         TrainJob(
             manifest=str(dataset.manifest),
             storage=str(folder / "runs"),
             name=name,
             cascade=replace(cpu_cascade(), seed=seed),
             workers=job.workers,
-        )
+        ),
+        folder / name / "training_time.json",
     )
-    note(f"seed {seed}: trained in {time.monotonic() - start:.0f} s")
     evaluations = {
         stage.stage: evaluate(
             EvaluateJob(
@@ -158,9 +167,27 @@ def _measure(job: LearnJob, seed: int, dataset: LearningDataset) -> SeedMeasurem
     last = evaluations[trained.stages[-1].stage]
     return SeedMeasurement(
         seed=seed,
+        training_s=training_s,
         stages=tuple(_stage(stage, evaluation) for stage, evaluation in evaluations.items()),
         bars=tuple(bar.outcome(last) for bar in BARS) if job.front_cue == "easy" else (),
     )
+
+
+def _train_timed(job: TrainJob, path: Path) -> tuple[CascadeResult, float | None]:
+    """Train, and add what it takes to the seconds in a file; what was trained without one has no time."""
+    run = Path(job.storage) / job.name
+    timed = path.is_file() or not run.exists()
+    before_s = codec.loads(TrainingTime, path.read_text(), str(path)).seconds if path.is_file() else 0.0
+    if not timed or (run / "cascade.json").is_file():
+        return train(job), before_s if timed else None
+    start = time.monotonic()
+    try:
+        trained = train(job)
+    finally:
+        seconds = before_s + time.monotonic() - start
+        path.parent.mkdir(parents=True, exist_ok=True)
+        write_text(path, codec.dumps(TrainingTime(seconds=seconds)))
+    return trained, seconds
 
 
 def _stage(stage: str, evaluation: Evaluation) -> StageMeasurement:
@@ -168,7 +195,7 @@ def _stage(stage: str, evaluation: Evaluation) -> StageMeasurement:
         stage=stage,
         source=evaluation.source,
         ambiguity_ratio=evaluation.ambiguity_ratio,
-        knee_chirality=evaluation.knee_chirality,
+        knee_chirality=evaluation.knee_chirality_of_takes,
         under=tuple(HandledSummary(handling=name, figures=summarise(evaluation, name)) for name in HANDLINGS),
     )
 

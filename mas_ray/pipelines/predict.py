@@ -13,6 +13,7 @@ from typing import Any
 
 import numpy as np
 
+from mas_ray.checkpoint import checkpoint_folder
 from mas_ray.config.jobs import PredictJob
 from mas_ray.corpora import folder as folder_corpus
 from mas_ray.corpora.take import Clip
@@ -48,7 +49,7 @@ def predict(job: PredictJob) -> Predictions:
     manifest_path, output = Path(job.manifest), Path(job.output)
     manifest = read_manifest(manifest_path)
     clips = {} if job.corpus_root is None else _clips(Path(job.corpus_root), manifest)
-    estimator = PoseEstimator.load(Path(job.checkpoint))
+    estimator = PoseEstimator.load(checkpoint_folder(job.checkpoint))
     rows: list[dict[str, Any]] = []
     with progress("predict", sum(take.num_instants for take in manifest.takes), "frame sets") as advance:
         for prediction in estimator.predict_dataset(manifest_path):

@@ -16,7 +16,7 @@ import ray.train
 from ray.exceptions import RayTaskError
 from ray.train.torch import TorchTrainer
 
-from mas_ray.checkpoint import load_checkpoint
+from mas_ray.checkpoint import checkpoint_folder, load_checkpoint
 from mas_ray.config import codec
 from mas_ray.config.ablations import ablated
 from mas_ray.config.cascade import CascadeConfig
@@ -108,7 +108,7 @@ def _with_absolute_paths(job: TrainJob) -> TrainJob:
         manifest=str(Path(job.manifest).absolute()),
         storage=str(Path(job.storage).absolute()),
         single_view_manifest=job.single_view_manifest and str(Path(job.single_view_manifest).absolute()),
-        initial=job.initial and str(Path(job.initial).absolute()),
+        initial=job.initial and str(checkpoint_folder(job.initial).absolute()),
     )
 
 

@@ -11,6 +11,7 @@ one clamp without a division. A bone of length zero is a point, the degenerate b
 
 from __future__ import annotations
 
+from collections.abc import Iterator, Sequence
 from typing import NamedTuple
 
 import torch
@@ -58,14 +59,43 @@ class BoneOffsets(NamedTuple):
         return self.across.square().addcmul_(self.along, self.along)
 
 
+class PixelTerms(NamedTuple):
+    """What its column and its row add to a pixel's coordinates along and across each bone, in sigmas."""
+
+    column_along: Float[Tensor, "columns *#bones"]
+    row_along: Float[Tensor, "rows *#bones"]
+    column_across: Float[Tensor, "columns *#bones"]
+    row_across: Float[Tensor, "rows *#bones"]
+    half_length: Float[Tensor, "*bones"]
+
+    def offsets(self) -> BoneOffsets:
+        """The offsets of all pixels, column by row, from each bone."""
+        along = self.column_along[None, :] + self.row_along[:, None]
+        across = self.column_across[None, :] + self.row_across[:, None]
+        nearest = along.clamp(-self.half_length, self.half_length)
+        return BoneOffsets(along.sub_(nearest), across, nearest)
+
+    def take(self, bones: Int[Tensor, " taken"]) -> PixelTerms:
+        """The terms of some bones, by their position on the last axis."""
+        return PixelTerms(*(field.index_select(-1, bones) for field in self))
+
+    def split(self, sizes: int | Sequence[int]) -> Iterator[PixelTerms]:
+        """The terms of so many bones at a time."""
+        return map(PixelTerms._make, zip(*(field.split(sizes, -1) for field in self), strict=True))
+
+
+def pixel_terms(
+    frames: BoneFrames, x: Float[Tensor, "columns *#bones"], y: Float[Tensor, "rows *#bones"]
+) -> PixelTerms:
+    """The terms of the pixels in columns ``x`` and rows ``y``, in NDC, for each bone."""
+    middle_x, middle_y = frames.middle.unbind(-1)
+    axis_x, axis_y = frames.axis.unbind(-1)
+    x, y = x - middle_x, y - middle_y
+    return PixelTerms(x * axis_x, y * axis_y, x * axis_y, -y * axis_x, frames.half_length)
+
+
 def bone_offsets(
     frames: BoneFrames, x: Float[Tensor, "columns *#bones"], y: Float[Tensor, "rows *#bones"]
 ) -> BoneOffsets:
     """The offsets of the pixels in columns ``x`` and rows ``y``, in NDC, from each bone."""
-    middle_x, middle_y = frames.middle.unbind(-1)
-    axis_x, axis_y = frames.axis.unbind(-1)
-    x, y = x - middle_x, y - middle_y
-    along = (x * axis_x)[None, :] + (y * axis_y)[:, None]
-    across = (x * axis_y)[None, :] - (y * axis_x)[:, None]
-    nearest = along.minimum(frames.half_length).maximum(-frames.half_length)
-    return BoneOffsets(along.sub_(nearest), across, nearest)
+    return pixel_terms(frames, x, y).offsets()

@@ -21,12 +21,16 @@ from torch import Tensor
 from torch.autograd.function import once_differentiable
 
 from mas_ray.config.cascade import BoneMerge, StageConfig
-from mas_ray.rendering.segment_distance import BoneFrames, bone_frames, bone_offsets
-from mas_ray.rendering.tiles import Rounds, TileGrid, plan_rounds
+from mas_ray.rendering.segment_distance import BoneFrames, PixelTerms, bone_frames, pixel_terms
+from mas_ray.rendering.tiles import Rounds, TileGrid, plan_rounds, take_tiles
 from mas_ray.skeleton import Skeleton
 
 _TILE_SIDE = 8
 """Small tiles waste few pixels, large ones need few steps. Of 4, 8 and 16 the fastest on maps of 64 to 256 pixels."""
+
+_CPU_PIECE, _GPU_PIECE = 480, 2**16
+"""Bones of tiles taken at a time going back. On a CPU their numbers stay in its cache, and below the 128 KiB from
+which memory comes from the system anew."""
 
 _UNDRAWN: dict[BoneMerge, float] = {"max": math.inf, "clamped_sum": 0.0, "noisy_or": 1.0}
 """Where merging starts: no squared distance, no sum, all free."""
@@ -82,12 +86,13 @@ class _Drawing(torch.autograd.Function):
         reach = math.sqrt(-math.log(number.eps))
         rounds = plan_rounds(grid, frames, widths=widths, reach=reach, nearest_only=merge == "max")
         frames = BoneFrames(*(field.flatten(0, 1) for field in frames))
-        merged, winner = _merge(rounds, frames, merge)
-        ctx.save_for_backward(merged, winner)
-        ctx.plan = grid, frames, rounds, merge
+        terms = pixel_terms(frames.take(rounds.bones), rounds.x, rounds.y)
+        merged, winner = _merge(rounds, terms, merge)
+        ctx.save_for_backward(winner if merge == "max" else merged)
+        ctx.plan = grid, frames, rounds, terms, _acting(rounds, winner, merge), merge
         ctx.ends_shape = ends_ndc.shape
         tiles = merged.new_zeros(grid.side, grid.side, len(ends_ndc) * grid.num_along**2)
-        tiles.index_copy_(2, rounds.tiles, _value(merge, merged))
+        tiles.flatten(0, 1).index_copy_(1, rounds.tiles, _value(merge, merged).flatten(0, 1))
         is_drawable = (ends_ndc.abs() < math.sqrt(number.max)).flatten(1).all(1)
         return grid.join(tiles).masked_fill(~is_drawable[:, None, None], torch.nan)
 
@@ -96,24 +101,26 @@ class _Drawing(torch.autograd.Function):
     def backward(  # pyright: ignore[reportIncompatibleMethodOverride]
         ctx: Any, mask_gradient: Float[Tensor, "batch size size"]
     ) -> tuple[Float[Tensor, "batch bones 2 2"], None, None, None]:
-        grid, frames, rounds, merge = ctx.plan
-        merged, winner = ctx.saved_tensors
-        gradient = grid.cut(mask_gradient).index_select(2, rounds.tiles)
+        grid, frames, rounds, terms, acting, merge = ctx.plan
+        (decisive,) = ctx.saved_tensors
+        piece = _CPU_PIECE if decisive.device.type == "cpu" else _GPU_PIECE
+        gradient = take_tiles(grid.cut(mask_gradient), rounds.tiles)
         num_tiles = grid.num_along**2
         # Every bone of every tile has its own place, so that the sum over tiles has one order and repeats exactly.
-        sums = merged.new_zeros(len(frames.half_length), num_tiles, 4)
-        for r, bones in enumerate(rounds.bones):
-            here = slice(len(bones))
-            offset = bone_offsets(frames.take(bones), rounds.x[:, here], rounds.y[:, here])
+        sums = decisive.new_zeros(len(frames.half_length), num_tiles, 4)
+        for some in acting.split(piece):
+            place = rounds.places[some]
+            offset = terms.take(some).offsets()
             squared = offset.squared_distance()
-            slope = _slope(merge, squared, merged[..., here], winner[..., here], r)
-            pull = gradient[..., here] * slope * squared.neg_().exp_()
+            slope = _slope(merge, squared, take_tiles(decisive, place), rounds.ranks[some])
+            pull = take_tiles(gradient, place).mul_(slope).mul_(squared.neg_().exp_())
             along, across = pull * offset.along, pull * offset.across
-            terms = along, across, along * offset.nearest, across * offset.nearest
-            sums[bones, rounds.tiles[here] % num_tiles] = torch.stack([term.sum((0, 1)) for term in terms], 1)
+            moments = along, across, along * offset.nearest, across * offset.nearest
+            of_tile = torch.stack([moment.sum((0, 1)) for moment in moments], 1)
+            sums[rounds.bones[some], rounds.tiles[place] % num_tiles] = of_tile
         # Moving an end moves the nearest point by half of 1 - or + nearest / half_length: a shift less or plus a turn.
         along, across, along_moment, across_moment = sums.sum(1).unsqueeze(-1).unbind(1)
-        axis, lever = frames.axis, frames.half_length.clamp_min(torch.finfo(merged.dtype).tiny).unsqueeze(-1)
+        axis, lever = frames.axis, frames.half_length.clamp_min(torch.finfo(decisive.dtype).tiny).unsqueeze(-1)
         normal = torch.stack([axis[:, 1], -axis[:, 0]], -1)
         shift, turn = along * axis + across * normal, (along_moment * axis + across_moment * normal) / lever
         return torch.stack([shift - turn, shift + turn], 1).reshape(ctx.ends_shape), None, None, None
@@ -123,23 +130,31 @@ class _Drawing(torch.autograd.Function):
 
 
 def _merge(
-    rounds: Rounds, frames: BoneFrames, merge: BoneMerge
+    rounds: Rounds, terms: PixelTerms, merge: BoneMerge
 ) -> tuple[Float[Tensor, "side side tiles"], Float[Tensor, "side side tiles"]]:
     """What the bones of each tile come to, before ``_value``; and the round of the nearest bone, for the maximum."""
-    merged = rounds.x.new_full((len(rounds.x), *rounds.x.shape), _UNDRAWN[merge])
+    side = len(rounds.x)
+    merged = rounds.x.new_full((side, side, len(rounds.tiles)), _UNDRAWN[merge])
     winner = torch.zeros_like(merged)
-    for r, bones in enumerate(rounds.bones):
-        here = slice(len(bones))
-        squared = bone_offsets(frames.take(bones), rounds.x[:, here], rounds.y[:, here]).squared_distance()
+    for r, (of_round, length) in enumerate(zip(terms.split(rounds.lengths), rounds.lengths, strict=True)):
+        squared = of_round.offsets().squared_distance()
+        here, nearest = merged[..., :length], winner[..., :length]
         if merge == "max":
-            closer = squared.clone().lt_(merged[..., here])
-            torch.maximum(winner[..., here], closer.mul_(r), out=winner[..., here])
-            torch.minimum(merged[..., here], squared, out=merged[..., here])
+            torch.maximum(nearest, squared.clone().lt_(here).mul_(r), out=nearest)
+            torch.minimum(here, squared, out=here)
         elif merge == "clamped_sum":
-            merged[..., here] += squared.neg_().exp_()
+            here += squared.neg_().exp_()
         else:
-            merged[..., here] *= squared.neg_().expm1_().neg_()
+            here *= squared.neg_().expm1_().neg_()
     return merged, winner
+
+
+def _acting(rounds: Rounds, winner: Float[Tensor, "side side tiles"], merge: BoneMerge) -> Int[Tensor, " acting"]:
+    """The drawn bones that any pixel of their tile depends on: of a maximum, those nearest to some pixel."""
+    if merge != "max":
+        return torch.arange(len(rounds.bones), device=winner.device)
+    wins = [winner[..., :length].clone().eq_(r).flatten(0, 1).amax(0) for r, length in enumerate(rounds.lengths)]
+    return torch.cat([*wins, winner.new_zeros(0)]).nonzero().squeeze(1)
 
 
 def _value(merge: BoneMerge, merged: Float[Tensor, "*shape"]) -> Float[Tensor, "*shape"]:
@@ -151,15 +166,21 @@ def _value(merge: BoneMerge, merged: Float[Tensor, "*shape"]) -> Float[Tensor, "
 
 def _slope(
     merge: BoneMerge,
-    squared: Float[Tensor, "*shape"],
-    merged: Float[Tensor, "*shape"],
-    winner: Float[Tensor, "*shape"],
-    r: int,
-) -> Float[Tensor, "*shape"]:
-    """Derivative of the mask by the bone of round ``r``."""
+    squared: Float[Tensor, "side side drawn"],
+    decisive: Float[Tensor, "side side drawn"],
+    rank: Float[Tensor, " drawn"],
+) -> Float[Tensor, "side side drawn"]:
+    """Derivative of the mask by each drawn bone.
+
+    Args:
+        merge: How bones are merged.
+        squared: Squared distances of the bones.
+        decisive: The round of the nearest bone, for the maximum; otherwise what all bones come to. Is overwritten.
+        rank: The round of each bone.
+    """
     if merge == "max":
-        return winner.clone().eq_(r)
+        return decisive.eq_(rank)
     if merge == "clamped_sum":
-        return merged.clone().le_(1.0)
+        return decisive.le_(1.0)
     # What the other bones leave free. On the bone itself this is 0 / 0, of no account because the offset is 0.
-    return merged / torch.expm1(-squared).neg_().clamp_min_(torch.finfo(squared.dtype).tiny)
+    return decisive / torch.expm1(-squared).neg_().clamp_min_(torch.finfo(squared.dtype).tiny)

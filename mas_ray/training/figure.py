@@ -32,6 +32,7 @@ _UPRIGHT = {
     "elbow": (0.632, 0.150),
     "wrist": (0.486, 0.180),
 }
+_NOWHERE = 1e6  # NDC, farther than any pixel
 _THORAX_ABOVE_CENTROID = 0.288  # share of stature: shoulder height less hip height
 
 
@@ -73,10 +74,9 @@ def stance(
     centres = pixel_centres_ndc(mask.shape[-1], dtype=mask.dtype, device=mask.device)
     x, y = centres - centroid[..., :1], centres - centroid[..., 1:]
     along = (x * up[..., :1]).unsqueeze(-2) + (y * up[..., 1:]).unsqueeze(-1)
-    occupied = mask > 0.5
-    found = occupied.any(-1).any(-1)
-    low = torch.where(occupied, along, torch.inf).amin((-1, -2))
-    high = torch.where(occupied, along, -torch.inf).amax((-1, -2))
+    beyond = mask.le(0.5).to(mask.dtype) * _NOWHERE  # numbers, not booleans: choosing is slow on a CPU
+    low, high = (along + beyond).amin((-1, -2)), (along - beyond).amax((-1, -2))
+    found = low < _NOWHERE / 2
     return Stance(centroid=centroid, up=up, low=torch.where(found, low, -1.0), high=torch.where(found, high, 1.0))
 
 
@@ -113,8 +113,8 @@ def _projected_up(
     up_world = functional.normalize(-(camera.R[..., 1, :] * weight).sum(-2), dim=-1)
     middle = triangulate(centroid.unsqueeze(-2), camera, weight)
     num_views = centroid.shape[-2]
-    from_middle = camera.project(per_view(middle, num_views))
-    to_above = camera.project(per_view(middle + 300.0 * up_world.unsqueeze(-2), num_views))
-    projected = functional.normalize((to_above - from_middle).squeeze(-2), dim=-1)
+    middle_and_above = torch.cat([middle, middle + 300.0 * up_world.unsqueeze(-2)], dim=-2)
+    from_middle, to_above = camera.project(per_view(middle_and_above, num_views)).unbind(-2)
+    projected = functional.normalize(to_above - from_middle, dim=-1)
     image_up = centroid.new_tensor([0.0, -1.0])
     return torch.where(used.unsqueeze(-1), projected, image_up)

@@ -125,7 +125,6 @@ class StageObjective(nn.Module):
             skeleton_loss, physique_loss = self._mask_losses(keypoints, reprojection, batch)
         else:
             skeleton_loss, physique_loss = self._no_mask_losses()
-        figure = stance(batch.mask, batch.camera, batch.valid & batch.calibrated)
 
         def mean(per_view_loss: Float[Tensor, "batch views"], views: Bool[Tensor, "batch views"] = valid) -> Tensor:
             return _mean_over_views(per_view_loss, views)
@@ -137,7 +136,7 @@ class StageObjective(nn.Module):
             "skeleton_mask": weights.skeleton_mask * schedule.mask_factor(self.stage, step) * skeleton_loss,
             "physique_mask": weights.physique_mask * schedule.physique_factor(self.stage, step) * physique_loss,
             "symmetry": weights.symmetry * mean(losses.symmetry(keypoints, self.skeleton)),
-            "bone_length": weights.bone_length * mean(losses.bone_length(keypoints, figure.height, self.skeleton)),
+            "bone_length": zero,
             "spine_midpoint": weights.spine_midpoint * mean(losses.spine_midpoint(keypoints, self.skeleton)),
             "anchor": zero,
             "tied_limbs": zero,
@@ -147,9 +146,13 @@ class StageObjective(nn.Module):
             "limb_equality": zero,
             "leg_proportions": zero,
         }
-        if anchor_factor and self.stage.anchor != "teacher":
-            target, joint_weight = warm_up_target(figure, self.stage.anchor, self.skeleton)
-            terms["anchor"] = weights.anchor * anchor_factor * mean(losses.anchor(keypoints, target, joint_weight))
+        if weights.bone_length or (anchor_factor and self.stage.anchor != "teacher"):
+            figure = stance(batch.mask, batch.camera, valid & batch.calibrated)
+            bone_length = losses.bone_length(keypoints, figure.height, self.skeleton)
+            terms["bone_length"] = weights.bone_length * mean(bone_length)
+            if self.stage.anchor != "teacher" and anchor_factor:
+                target, joint_weight = warm_up_target(figure, self.stage.anchor, self.skeleton)
+                terms["anchor"] = weights.anchor * anchor_factor * mean(losses.anchor(keypoints, target, joint_weight))
         if tied_factor:
             terms["tied_limbs"] = weights.tied_limbs * tied_factor * mean(losses.tied_limbs(keypoints, self.skeleton))
         if warps is not None and warped is not None:
@@ -161,7 +164,8 @@ class StageObjective(nn.Module):
             terms["consistency"] = weights.consistency * mean(
                 losses.agreement(r.named_keypoints_ndc, r.keypoints_ndc), r.views
             )
-            terms["depth"] = weights.depth * mean(losses.depth(r.named_depth_ndc, r.depth_ndc), r.views)
+            if weights.depth:
+                terms["depth"] = weights.depth * mean(losses.depth(r.named_depth_ndc, r.depth_ndc), r.views)
             terms["limb_equality"] = weights.limb_equality * _mean_over_views(
                 losses.limb_equality(r.joints_mm, self.skeleton)[:, None], r.views.any(-1, keepdim=True)
             )
@@ -263,7 +267,8 @@ class StageObjective(nn.Module):
     def _no_mask_losses(self) -> tuple[Tensor, Tensor]:
         """Zeros; the second with a gradient for the shape prior network, which data-parallel training waits for."""
         zero = self.bone_widths.new_zeros(())
-        return zero, zero + sum(0.0 * p.sum() for p in self.shape_prior.parameters() if p.requires_grad)
+        parameters = [p.flatten() for p in self.shape_prior.parameters() if p.requires_grad]
+        return zero, 0.0 * torch.cat(parameters).sum() if parameters else zero
 
 
 def _mean_over_views(loss: Float[Tensor, "batch views"], views: Bool[Tensor, "batch views"]) -> Tensor:

@@ -42,7 +42,7 @@ def num_steps(num_rows: int, batch_size: int, steps_per_epoch: int | None) -> in
 
 def derived_seed(*numbers: int) -> int:
     """One seed of several numbers, such as a run's seed and the index of a stage."""
-    return int(np.random.SeedSequence(numbers).generate_state(1)[0])
+    return int(np.random.SeedSequence((len(numbers), *numbers)).generate_state(1)[0])  # it takes (5,) for (5, 0)
 
 
 def num_single_view_steps(num_steps: int, share: float) -> int:

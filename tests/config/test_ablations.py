@@ -13,30 +13,47 @@ from mas_ray.config.ablations import (
     with_batch_norm,
     with_clamped_sum,
     with_noisy_or,
+    with_paper_symmetry,
     with_points,
     without_arm_search,
     without_cascade,
+    without_consistency,
     without_depth,
+    without_fresh_detector,
     without_geodesic,
+    without_limb_terms,
     without_linked_names,
+    without_mask_ramp,
+    without_name_search,
     without_shape_prior,
+    without_stick,
     without_teacher,
     without_triangulation,
 )
-from mas_ray.config.cascade import Ablation, CascadeConfig, LossWeights, cpu_cascade, paper_cascade
+from mas_ray.config.cascade import Ablation, CascadeConfig, LossWeights, StageConfig, cpu_cascade, paper_cascade
 from mas_ray.config.jobs import TrainJob
 
 TRIANGULATED = ("reprojection", "consistency", "depth", "limb_equality", "leg_proportions")
+BEYOND_THE_PAPER = [
+    with_paper_symmetry,
+    without_arm_search,
+    without_consistency,
+    without_depth,
+    without_fresh_detector,
+    without_limb_terms,
+    without_linked_names,
+    without_mask_ramp,
+    without_name_search,
+    without_stick,
+    without_teacher,
+]
 OF_ALL_STAGES = [
+    *BEYOND_THE_PAPER,
     with_background,
     with_batch_norm,
     with_points,
-    without_arm_search,
-    without_depth,
     without_geodesic,
-    without_linked_names,
     without_shape_prior,
-    without_teacher,
     without_triangulation,
 ]
 RECIPES = [paper_cascade, cpu_cascade]
@@ -99,8 +116,9 @@ def test_without_triangulation_no_loss_nor_teacher_sees_world_joints(recipe):
 
 def test_the_papers_recipe_has_nothing_that_the_paper_has_not():
     cascade = paper_cascade()
-    for ablation in (without_teacher, without_linked_names, without_arm_search, without_depth):
+    for ablation in BEYOND_THE_PAPER:
         assert ablation(cascade) == cascade
+        assert ablation(cpu_cascade()) != cpu_cascade()
     for stage in cascade.stages:
         beyond = ("consistency", "depth", "spine_midpoint", "limb_equality", "leg_proportions")
         assert [getattr(stage.loss_weights, name) for name in beyond] == [0.0] * len(beyond)
@@ -113,6 +131,52 @@ def test_the_teachers_parts_are_switched_one_by_one():
     (taught,) = [n for n, stage in enumerate(cascade.stages) if stage.teacher is not None]
     assert _changes(cascade, without_linked_names(cascade)) == {f".stages.{taught}.teacher.link_names": False}
     assert _changes(cascade, without_arm_search(cascade)) == {f".stages.{taught}.teacher.search_arms": False}
+
+
+def test_each_loss_beyond_the_paper_is_taken_away_with_its_kind():
+    cascade = cpu_cascade()
+    kinds = {
+        without_consistency: {"consistency"},
+        without_limb_terms: {"spine_midpoint", "limb_equality", "leg_proportions"},
+    }
+    for ablation, weights in kinds.items():
+        changes = _changes(cascade, ablation(cascade))
+        assert changes == {path: 0.0 for path in _flat(cascade) if path.rpartition(".")[2] in weights}
+
+
+def test_the_names_and_the_fresh_detector_are_switched_alone():
+    cascade = cpu_cascade()
+    assert set(_changes(cascade, without_name_search(cascade)).values()) == {False}
+    assert not any(stage.resolve_names for stage in without_name_search(cascade).stages)
+    assert _changes(cascade, without_fresh_detector(cascade)) == {".stages.2.fresh_detector": False}
+
+
+def test_the_trunk_as_in_the_paper():
+    cascade = with_paper_symmetry(cpu_cascade())
+    assert _last_fields(_changes(cpu_cascade(), cascade)) == {"symmetry", "bone_length"}
+    weights = [(stage.loss_weights.symmetry, stage.loss_weights.bone_length) for stage in cascade.stages]
+    assert weights == [(s.loss_weights.symmetry, s.loss_weights.bone_length) for s in paper_cascade().stages]
+
+
+def test_without_stick_the_first_stage_is_warmed_up_as_in_the_paper():
+    cascade = cpu_cascade()
+    after = without_stick(cascade)
+    assert after.stages[1:] == cascade.stages[1:]
+    first, papers = after.stages[0], paper_cascade().stages[0]
+
+    def warm_up(stage: StageConfig) -> list[Any]:
+        names = ("anchor", "num_anchor_only_steps", "anchor_fades", "mask_ramp_steps")
+        return [stage.loss_weights.anchor, *(getattr(stage, name) for name in names)]
+
+    assert warm_up(first) == warm_up(papers)
+    for name in ("num_anchor_steps", "num_direct_only_steps", "learning_rates"):
+        assert getattr(first, name) == getattr(cascade.stages[0], name)
+
+
+def test_without_mask_ramp_masks_act_from_the_first_step_of_every_stage():
+    cascade = without_mask_ramp(cpu_cascade())
+    assert {(stage.num_anchor_only_steps, stage.mask_ramp_steps) for stage in cascade.stages} == {(0, 0)}
+    assert _last_fields(_changes(cpu_cascade(), cascade)) == {"num_anchor_only_steps", "mask_ramp_steps"}
 
 
 def test_without_teacher_stages_go_on_from_each_other_and_search_for_names():

@@ -4,14 +4,15 @@ import dataclasses
 
 import pytest
 
-from mas_ray.config.cascade import cpu_cascade, paper_cascade
+from mas_ray.config.ablations import without_teacher
+from mas_ray.config.cascade import TeacherConfig, cpu_cascade, paper_cascade
 from mas_ray.evaluation.left_right import HANDLINGS
 from mas_ray.evaluation.protocol import Accuracy, Evaluation, EvaluationSource, KeypointErrors, PoseErrors
 from mas_ray.evaluation.published import (
+    FIG_4,
     TABLE_4,
     TABLE_5,
     Figures,
-    beside_published,
     figures,
     figures_after_postprocess,
 )
@@ -19,41 +20,30 @@ from mas_ray.evaluation.supervised_postprocess import SupervisedErrors
 
 
 @pytest.mark.parametrize("cascade", [paper_cascade(), cpu_cascade()])
-def test_every_row_is_another_recipe_and_the_last_is_the_whole(cascade):
+def test_every_published_row_is_another_recipe_and_the_last_is_the_whole(cascade):
     for rows in (TABLE_4, TABLE_5):
-        trained = [(row.recipe(cascade), row.supervised_postprocess) for row in rows]
-        assert all(trained[i] != trained[j] for i in range(len(rows)) for j in range(i))
+        published = [row for row in rows if row.published != Figures()]
+        trained = [(row.recipe(cascade), row.supervised_postprocess) for row in published]
+        assert all(trained[i] != trained[j] for i in range(len(trained)) for j in range(i))
         assert trained[-1] == (cascade, False)
     bare = TABLE_4[0].recipe(cascade).stages
     assert not any(s.geodesic_weighting or s.loss_weights.physique_mask or s.loss_weights.depth for s in bare)
     assert {s.bone_set for s in TABLE_5[2].recipe(cascade).stages} == {"points"}
 
 
-def test_published_figures_reproduce_their_own_order():
-    for rows in (TABLE_4, TABLE_5):
-        text = beside_published(rows, [row.published for row in rows])
-        assert text.count("6 of 6 pairs in the published order") == text.count("best first")
-    lines = beside_published(TABLE_4, [row.published for row in TABLE_4]).splitlines()
-    assert lines[0] == "|  | MPJPE mm measured | MPJPE mm published | r % measured | r % published |"
-    assert lines[2] == "| wo ψ, G, Δ | 118.1 | 118.1 | 48.73 | 48.73 |"
-    assert lines[-2].startswith("- MPJPE mm, best first. Published: Full; wo G; wo ψ, G, Δ; wo ψ, G. ")
+def test_rows_that_lose_more_than_their_names_say_are_those_whose_teacher_does_less():
+    of_the_paper = [*TABLE_4[:1], *TABLE_4[2:], *TABLE_5, *FIG_4]
+    for row in of_the_paper:
+        teachers = [stage.teacher for stage in row.recipe(cpu_cascade()).stages]
+        assert bool(row.also_without) == (TeacherConfig() not in teachers)
 
 
-def test_an_order_that_does_not_hold_is_said():
-    measured = [Figures(percent_of_crop=value) for value in (9.0, 12.0, 7.0, 8.0)]
-    text = beside_published(TABLE_5, measured)
-    assert "| wo structure prior + SPP | 7.00 | 9.32 |" in text
-    assert "Measured: wo structure prior + SPP; structure prior & ψ; wo structure prior, wo ψ; wo structure" in text
-    assert "4 of 6 pairs in the published order" in text
-
-
-def test_a_figure_that_could_not_be_measured_has_no_place_in_the_order():
-    measured = [Figures(percent_of_crop=9.0), Figures(), Figures(percent_of_crop=7.0), Figures(percent_of_crop=5.0)]
-    text = beside_published(TABLE_5, measured)
-    assert "| wo structure prior | - | 20.06 |" in text
-    assert "3 of 3 pairs" in text
-    with pytest.raises(ValueError, match=r"^measured: expected one per row \(4\), got 1$"):
-        beside_published(TABLE_5, measured[:1])
+def test_rows_of_ours_tell_what_is_the_teachers():
+    cascade = cpu_cascade()
+    one_stage, untaught, _ = FIG_4
+    assert one_stage.also_without == untaught.also_without
+    assert untaught.recipe(cascade) == without_teacher(cascade)
+    assert TABLE_4[1].recipe(cascade) == without_teacher(TABLE_4[2].recipe(cascade))
 
 
 def test_figures_are_taken_under_the_handling_asked_for():

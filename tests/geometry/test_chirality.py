@@ -57,3 +57,19 @@ def test_knee_chirality_takes_complete_poses_alone_and_states_its_error():
     assert found.mean_mm == pytest.approx(20.0)
     assert found.standard_error_mm == pytest.approx(10.0)
     assert knee_chirality(poses[2:], H36M_18) is None
+
+
+def test_knee_chirality_over_takes_counts_each_take_once():
+    """Two hundred alike poses of one take say no more than one of them."""
+    bends = [10.0] * 200 + [30.0, 50.0]
+    poses = torch.cat([_standing(bend) for bend in bends] + [torch.full((1, 18, 3), torch.nan, dtype=torch.float64)])
+    takes = ["dance"] * 200 + ["walk"] * 2 + ["jump"]
+    found = knee_chirality(poses, H36M_18, takes=takes)
+    assert found is not None
+    assert found.num_poses == 202
+    assert found.mean_mm == pytest.approx((10.0 + 40.0) / 2)
+    assert found.standard_error_mm == pytest.approx(15.0)  # half of what lies between two means
+    over_poses = knee_chirality(poses, H36M_18)
+    assert over_poses is not None
+    assert over_poses.standard_error_mm < 0.5
+    assert knee_chirality(poses[202:], H36M_18, takes=takes[202:]) is None

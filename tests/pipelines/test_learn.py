@@ -29,6 +29,9 @@ def jobs(monkeypatch, tmp_path) -> list:
 
     def train(job):
         seen.append(job)
+        run = Path(job.storage) / job.name
+        run.mkdir(parents=True, exist_ok=True)
+        (run / "cascade.json").touch()
         stages = [StageResult(stage=name, checkpoint=f"{name}/best", validation_reconstruction=1.0) for name in STAGES]
         return CascadeResult(checkpoint=stages[-1].checkpoint, stages=tuple(stages))
 
@@ -88,6 +91,37 @@ def test_the_hard_variant_has_no_bars(tmp_path):
     learning = pipeline.learn(_job(tmp_path, front_cue="hard"))
     assert learning.seeds[0].bars == ()
     assert (tmp_path / "learn" / "hard" / "learn.json").is_file()
+
+
+def _clock(monkeypatch, *ticks: float) -> None:
+    times = iter(ticks)
+    monkeypatch.setattr(pipeline.time, "monotonic", lambda: next(times))
+
+
+@pytest.mark.usefixtures("jobs")
+def test_the_time_of_training_is_kept_over_interruptions_and_later_calls(tmp_path, monkeypatch):
+    train = pipeline.train
+
+    def interrupted(job):
+        (Path(job.storage) / job.name).mkdir(parents=True)
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(pipeline, "train", interrupted)
+    _clock(monkeypatch, 100.0, 140.0)
+    with pytest.raises(KeyboardInterrupt):
+        pipeline.learn(_job(tmp_path))
+    monkeypatch.setattr(pipeline, "train", train)
+    _clock(monkeypatch, 500.0, 560.0)
+    assert pipeline.learn(_job(tmp_path)).seeds[0].training_s == 100.0
+    _clock(monkeypatch)  # nothing is timed any more
+    assert pipeline.learn(_job(tmp_path)).seeds[0].training_s == 100.0
+
+
+@pytest.mark.usefixtures("jobs")
+def test_what_was_trained_without_a_clock_has_no_time(tmp_path):
+    job = _job(tmp_path)
+    (tmp_path / "learn" / "easy" / "runs" / "seed0").mkdir(parents=True)
+    assert pipeline.learn(job).seeds[0].training_s is None
 
 
 @pytest.mark.parametrize("seeds", [(), (1, 1), (-1,)])

@@ -9,12 +9,15 @@ from pathlib import Path
 import pytest
 import torch
 
+from mas_ray.annotations import read_reference, write_reference
 from mas_ray.config.ablations import brief
 from mas_ray.config.cascade import CascadeConfig, cpu_cascade
 from mas_ray.config.ingest import SplitBySubject
 from mas_ray.config.jobs import TablesJob
+from mas_ray.pipelines import ablation_training
 from mas_ray.pipelines import tables as pipeline
 from mas_ray.reporting.ablations import ABLATIONS
+from mas_ray.reporting.beside_published import marked
 from mas_ray.shards.manifest import read_manifest, write_manifest
 from mas_ray.shards.splits import plan_splits
 from mas_ray.skeleton import H36M_18
@@ -64,7 +67,7 @@ def trained(monkeypatch) -> list[int]:
         stages.append(index)
         return run_cascade_stage(cascade, index, *args, **kwargs)
 
-    monkeypatch.setattr(pipeline, "run_cascade_stage", spy)
+    monkeypatch.setattr(ablation_training, "run_cascade_stage", spy)
     return stages
 
 
@@ -76,6 +79,14 @@ def _only(monkeypatch, *names: str) -> None:
 
 def _records(job: TablesJob) -> dict[str, str]:
     return {path.name.rpartition("-")[0]: path.read_text() for path in (Path(job.output) / "rows").iterdir()}
+
+
+def _with_other_joints(job: TablesJob, folder: Path) -> TablesJob:
+    """The same job with reference joints that are somewhere else."""
+    for path in Path(job.annotations).iterdir():
+        found = read_reference(path)
+        write_reference(folder / path.name, replace(found, joints_world_mm=2.0 * found.joints_world_mm[::-1] + 500.0))
+    return replace(job, annotations=str(folder))
 
 
 def test_equal_beginnings_are_shared_and_finished_rows_reused(job, trained, monkeypatch):
@@ -100,16 +111,41 @@ def test_equal_beginnings_are_shared_and_finished_rows_reused(job, trained, monk
 
 
 def test_the_row_with_labels_is_trained_without_them(job, trained, monkeypatch):
-    _only(monkeypatch, "with_points", "with_points+spp")
+    points = "with_points+without_arm_search"
+    _only(monkeypatch, points, f"{points}+spp")
     monkeypatch.setattr(pipeline, "cpu_cascade", lambda: _first_stage(_recipe()))
     pipeline.tables(job)
     assert trained == [0]
-    plain, with_labels = (json.loads(_records(job)[name]) for name in ("with_points", "with_points+spp"))
+    plain, with_labels = (json.loads(_records(job)[name]) for name in (points, f"{points}+spp"))
     assert plain["supervised"] is None
     assert plain["evaluation"]["accuracy"] == with_labels["evaluation"]["accuracy"]
     assert with_labels["supervised"]["num_training_poses"] == 16
     keypoints = plain["evaluation"]["accuracy"][0]["keypoints"]
     assert with_labels["supervised"]["percent_of_crop"] < keypoints["percent_of_crop"]
+
+
+def test_weights_are_the_same_bit_by_bit_whatever_the_annotations_say(job, tmp_path, monkeypatch):
+    points = "with_points+without_arm_search"
+    _only(monkeypatch, "whole", f"{points}+spp")
+    pipeline.tables(job)
+    other = replace(_with_other_joints(job, tmp_path / "other"), output=str(tmp_path / "other_tables"))
+    pipeline.tables(other)
+    ours, theirs = (sorted((Path(each.output) / "stages").iterdir()) for each in (job, other))
+    assert [path.name for path in ours] == [path.name for path in theirs]
+    assert len(ours) == 6
+    for path, again in zip(ours, theirs, strict=True):
+        assert path.read_bytes() == again.read_bytes()
+    assert all(_records(job)[name] != record for name, record in _records(other).items())
+
+
+def test_other_annotations_are_measured_anew_and_nothing_is_trained_anew(job, trained, tmp_path, monkeypatch):
+    _only(monkeypatch, "whole")
+    monkeypatch.setattr(pipeline, "cpu_cascade", lambda: _first_stage(_recipe()))
+    pipeline.tables(job)
+    pipeline.tables(_with_other_joints(job, tmp_path / "other"))
+    assert trained == [0]
+    rows = [path.read_text() for path in (Path(job.output) / "rows").iterdir()]
+    assert len(set(rows)) == 2
 
 
 def test_an_interrupted_row_goes_on_after_its_last_stage(job, trained, monkeypatch):
@@ -162,5 +198,5 @@ def test_what_is_missing_is_said_before_anything_is_trained(job, trained):
 def test_every_recipe_can_be_trained_and_stands_in_the_tables(job):
     text = pipeline.tables(job)
     for row in ABLATIONS:
-        assert f"\n| {row.configuration} |" in text
+        assert f"\n| {marked(row)} |" in text
     assert set(_records(job)) == {row.name for row in ABLATIONS}

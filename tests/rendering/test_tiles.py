@@ -30,9 +30,7 @@ def test_every_bone_that_reaches_a_pixel_is_drawn_once_in_its_tile(nearest_only)
     frames = bone_frames(torch.rand(4, 5, 2, 2, generator=generator) * 3 - 1.5, widths)
     grid, reach = TileGrid(size=30, side=8), 2.0
     rounds = plan_rounds(grid, frames, widths=widths, reach=reach, nearest_only=nearest_only)
-    planned = [
-        (int(tile), int(bone)) for bones in rounds.bones for tile, bone in zip(rounds.tiles, bones, strict=False)
-    ]
+    planned = list(zip(rounds.tiles[rounds.places].tolist(), rounds.bones.tolist(), strict=True))
     assert len(set(planned)) == len(planned)
     assert all(tile // grid.num_along**2 == bone // len(widths) for tile, bone in planned)
     x = pixel_centres_ndc(30)[:, None, None]

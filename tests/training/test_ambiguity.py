@@ -217,8 +217,6 @@ def test_knees_undo_the_exchange_on_the_synthetic_corpus():
     # Poses of one take are not independent, takes are.
     of_takes = np.array([_mean_mm(knee_chirality(poses, H36M_18)) for poses in exchanged])
     assert of_takes.mean() < -5 * of_takes.std(ddof=1) / math.sqrt(len(of_takes))
-    undone = torch.cat(exchanged)[:, MIRROR] if found.says_swapped else torch.cat(exchanged)
-    assert torch.equal(undone, torch.cat(takes))
     assert named_rightly.mean_mm > 5 * named_rightly.standard_error_mm
 
 

@@ -1,0 +1,100 @@
+"""The training of ablations, one stage after the other in this process, without Ray.
+
+Nothing here is told where reference joints lie, and an import contract keeps the code that reads them away.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+import torch
+
+from mas_ray.config import codec
+from mas_ray.config.cascade import CascadeConfig
+from mas_ray.pipelines.progress import note, progress
+from mas_ray.shards.manifest import Manifest, SplitName, file_sha256, read_manifest
+from mas_ray.shards.write import partial_path, publish
+from mas_ray.skeleton import H36M_18
+from mas_ray.training.cascade import CascadeStep, run_cascade_stage
+from mas_ray.training.data import FrameSets, open_split
+from mas_ray.training.loop import validation_reconstruction
+from mas_ray.training.objective import StageObjective
+from mas_ray.training.order import num_steps
+from mas_ray.training.state import TrainState, create_state
+
+_BATCH_SIZE = 8
+_KEY_LENGTH = 12
+
+
+@dataclass(frozen=True, kw_only=True)
+class Workplace:
+    """A dataset, and the folder that keeps the networks after each stage."""
+
+    dataset: Path
+    """The folder of ``manifest.json``."""
+    manifest: Manifest
+    manifest_sha256: str
+    stages: Path
+
+    def open(self, split: SplitName, cascade: CascadeConfig) -> FrameSets:
+        """A split as a recipe sees it; ``ValueError`` if it is empty."""
+        return open_split(self.dataset, self.manifest, split, cascade)
+
+    def key(self, cascade: CascadeConfig, *more: str) -> str:
+        """Part of a file's name, another one for another dataset, recipe, or anything more that decides its content."""
+        content = "".join((self.manifest_sha256, codec.dumps(cascade), *more))
+        return hashlib.sha256(content.encode()).hexdigest()[:_KEY_LENGTH]
+
+
+def workplace(manifest: Path, stages: Path) -> Workplace:
+    """The workplace of a dataset; ``ValueError`` if its manifest cannot be read."""
+    return Workplace(
+        dataset=manifest.parent, manifest=read_manifest(manifest), manifest_sha256=file_sha256(manifest), stages=stages
+    )
+
+
+def train_recipe(cascade: CascadeConfig, place: Workplace, *, title: str) -> TrainState:
+    """The recipe's networks after its last stage. Stages that it begins with are shared with other recipes."""
+    index = len(cascade.stages) - 1
+    stage = cascade.stages[index]
+    path = place.stages / f"{stage.name}-{place.key(cascade)}.pt"
+    if path.is_file():
+        return _load(path, cascade)
+    begun = replace(cascade, stages=cascade.stages[:index]) if index else None
+    before = train_recipe(begun, place, title=title) if begun else None
+    train = place.open("train", cascade)
+    if stage.teacher is not None:
+        note(f"{title}, {stage.name}: the stage before predicts the training split")
+    total = stage.num_epochs * num_steps(len(train), cascade.batch_size, cascade.steps_per_epoch)
+    step: CascadeStep | None = None
+    with progress(f"{title}, {stage.name}", total, "steps") as advance:
+        for step in run_cascade_stage(cascade, index, train, before=before, skeleton=H36M_18):
+            advance(1, loss=step.metrics.losses["total"])
+    assert step is not None  # every stage has at least one epoch
+    _save(path, step.state)
+    return step.state
+
+
+def reconstruction(state: TrainState, cascade: CascadeConfig, place: Workplace, *, split: SplitName) -> float:
+    """Mask losses of trained networks on a split, as the recipe's last stage weighs them."""
+    objective = StageObjective(
+        state.detector, state.shape_prior, stage=cascade.stages[-1], cascade=cascade, skeleton=H36M_18
+    )
+    return validation_reconstruction(objective, place.open(split, cascade), batch_size=_BATCH_SIZE)
+
+
+def _save(path: Path, state: TrainState) -> None:
+    path.parent.mkdir(parents=True, exist_ok=True)
+    partial = partial_path(path)
+    torch.save({"detector": state.detector.state_dict(), "shape_prior": state.shape_prior.state_dict()}, partial)
+    publish(partial, path)
+
+
+def _load(path: Path, cascade: CascadeConfig) -> TrainState:
+    state = create_state(cascade, H36M_18, torch.device("cpu"))
+    networks = torch.load(path, map_location="cpu", weights_only=True)
+    state.detector.load_state_dict(networks["detector"])
+    state.shape_prior.load_state_dict(networks["shape_prior"])
+    return state

@@ -1,0 +1,17 @@
+"""Figures in tables of Markdown."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+
+def figure(value: float | None, decimals: int) -> str:
+    """A figure, or a dash where there is none."""
+    return "-" if value is None else f"{value:.{decimals}f}"
+
+
+def table(rows: Sequence[Sequence[str]]) -> str:
+    """The rows, of which the first is the header; names in the first column, figures in the others."""
+    header, *body = rows
+    lines = [header, ["---", *("---:" for _ in header[1:])], *body]
+    return "\n".join(f"| {' | '.join(line)} |" for line in lines)
