@@ -29,7 +29,7 @@ _KEY_LENGTH = 12
 
 
 @dataclass(frozen=True, kw_only=True)
-class Workplace:
+class StageStore:
     """A dataset, and the folder that keeps the networks after each stage."""
 
     dataset: Path
@@ -48,23 +48,23 @@ class Workplace:
         return hashlib.sha256(content.encode()).hexdigest()[:_KEY_LENGTH]
 
 
-def workplace(manifest: Path, stages: Path) -> Workplace:
-    """The workplace of a dataset; ``ValueError`` if its manifest cannot be read."""
-    return Workplace(
+def open_store(manifest: Path, stages: Path) -> StageStore:
+    """The store of a dataset's networks; ``ValueError`` if the manifest cannot be read."""
+    return StageStore(
         dataset=manifest.parent, manifest=read_manifest(manifest), manifest_sha256=file_sha256(manifest), stages=stages
     )
 
 
-def train_recipe(cascade: CascadeConfig, place: Workplace, *, title: str) -> TrainState:
+def train_recipe(cascade: CascadeConfig, store: StageStore, *, title: str) -> TrainState:
     """The recipe's networks after its last stage. Stages that it begins with are shared with other recipes."""
     index = len(cascade.stages) - 1
     stage = cascade.stages[index]
-    path = place.stages / f"{stage.name}-{place.key(cascade)}.pt"
+    path = store.stages / f"{stage.name}-{store.key(cascade)}.pt"
     if path.is_file():
         return _load(path, cascade)
     begun = replace(cascade, stages=cascade.stages[:index]) if index else None
-    before = train_recipe(begun, place, title=title) if begun else None
-    train = place.open("train", cascade)
+    before = train_recipe(begun, store, title=title) if begun else None
+    train = store.open("train", cascade)
     if stage.teacher is not None:
         note(f"{title}, {stage.name}: the stage before predicts the training split")
     total = stage.num_epochs * num_steps(len(train), cascade.batch_size, cascade.steps_per_epoch)
@@ -77,12 +77,12 @@ def train_recipe(cascade: CascadeConfig, place: Workplace, *, title: str) -> Tra
     return step.state
 
 
-def reconstruction(state: TrainState, cascade: CascadeConfig, place: Workplace, *, split: SplitName) -> float:
+def reconstruction(state: TrainState, cascade: CascadeConfig, store: StageStore, *, split: SplitName) -> float:
     """Mask losses of trained networks on a split, as the recipe's last stage weighs them."""
     objective = StageObjective(
         state.detector, state.shape_prior, stage=cascade.stages[-1], cascade=cascade, skeleton=H36M_18
     )
-    return validation_reconstruction(objective, place.open(split, cascade), batch_size=_BATCH_SIZE)
+    return validation_reconstruction(objective, store.open(split, cascade), batch_size=_BATCH_SIZE)
 
 
 def _save(path: Path, state: TrainState) -> None:

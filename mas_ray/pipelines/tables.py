@@ -16,7 +16,7 @@ from mas_ray.evaluation.protocol import evaluate_comparison
 from mas_ray.evaluation.published import AblationRow
 from mas_ray.evaluation.supervised_postprocess import SupervisedErrors, supervised_errors
 from mas_ray.inference import PoseEstimator
-from mas_ray.pipelines.ablation_training import Workplace, reconstruction, train_recipe, workplace
+from mas_ray.pipelines.ablation_training import StageStore, open_store, reconstruction, train_recipe
 from mas_ray.pipelines.evaluate import SplitComparison, compare_with_reference
 from mas_ray.pipelines.progress import note
 from mas_ray.reporting.ablations import ABLATIONS, MeasuredRow, ablations_as_markdown
@@ -50,20 +50,20 @@ def tables(job: TablesJob) -> str:
         ValueError: The dataset or the annotations are not as they need to be; the message names the file.
     """
     folder = Path(job.output)
-    place = workplace(Path(job.manifest), folder / "stages")
+    store = open_store(Path(job.manifest), folder / "stages")
     whole = brief(replace(cpu_cascade(), seed=job.seed), job.steps_share)
-    place.open(_SPLIT, whole)  # what is amiss is said now, not after the first training
+    store.open(_SPLIT, whole)  # what is amiss is said now, not after the first training
     reference = _reference_digests(Path(job.annotations))
     rows = {row.name: row for row in ABLATIONS}
     measured: dict[str, MeasuredRow] = {}
     for number, (name, row) in enumerate(rows.items(), start=1):
         title, cascade = f"{number}/{len(rows)} {name}", row.recipe(whole)
-        path = folder / "rows" / f"{name}-{place.key(cascade, reference)}.json"
+        path = folder / "rows" / f"{name}-{store.key(cascade, reference)}.json"
         if path.is_file():
             note(f"{title}: finished before")
             measured[name] = codec.loads(MeasuredRow, path.read_text(), str(path))
             continue
-        measured[name] = _measure(row, cascade, job, place, title=title)
+        measured[name] = _measure(row, cascade, job, store, title=title)
         path.parent.mkdir(parents=True, exist_ok=True)
         write_text(path, codec.dumps(measured[name]))
     text = ablations_as_markdown(measured, steps_share=job.steps_share, seed=job.seed)
@@ -80,8 +80,8 @@ def _reference_digests(folder: Path) -> str:
     return "".join(f"{path.name} {file_sha256(path)}\n" for path in sorted(folder.glob("*.parquet")))
 
 
-def _measure(row: AblationRow, cascade: CascadeConfig, job: TablesJob, place: Workplace, *, title: str) -> MeasuredRow:
-    state = train_recipe(cascade, place, title=title)
+def _measure(row: AblationRow, cascade: CascadeConfig, job: TablesJob, store: StageStore, *, title: str) -> MeasuredRow:
+    state = train_recipe(cascade, store, title=title)
     estimator = estimator_of(state, cascade, len(cascade.stages) - 1, H36M_18)
     found = _compare(estimator, row.name, job, _SPLIT)
     supervised: SupervisedErrors | None = None
@@ -91,7 +91,7 @@ def _measure(row: AblationRow, cascade: CascadeConfig, job: TablesJob, place: Wo
         supervised = supervised_errors(train.comparison, found.comparison, H36M_18, train_subjects=train.subjects)
     return MeasuredRow(
         name=row.name,
-        reconstruction=reconstruction(state, cascade, place, split=_SPLIT),
+        reconstruction=reconstruction(state, cascade, store, split=_SPLIT),
         evaluation=evaluate_comparison(found.comparison, H36M_18, source=found.source, takes=found.takes),
         supervised=supervised,
     )
