@@ -27,8 +27,8 @@ PACKAGED = "packaged"
 _PACKAGED = Path(__file__).parent / "pretrained" / "synthetic_people"
 _PACKAGED_SHA256 = {
     "job.json": "53b0f79293ab01bbc2a55549b1584c6d9b3d6c8f6d425d5e5bf5a234f63a9b4e",
-    "model.pt": "7100c1fb07ae9489f882665621fbed23d636dc54512922f3aa2a7c84e9a387fb",
-    "progress.json": "05d863ff6862276587bcc1278b3b533e35e1a5b93f87782bf7bc393943162e9c",
+    "model.pt": "17d29d746a00ccc8b25396630e029e63d7fb30a36e16f3e9fd954945828f99ec",
+    "progress.json": "ada365aeda129dc466ba75a8086508f596fceb2552ce609db0f6e92b4292cafc",
 }
 
 
