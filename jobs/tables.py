@@ -1,6 +1,6 @@
 """The ablations beside the paper's Tables 4 and 5 and Fig. 4, on the dataset that ``jobs.learn`` leaves.
 
-One process without Ray; every recipe takes three tenths of its steps, two to four minutes. Components beyond the paper
+One process without Ray; every recipe takes three tenths of its steps. Components beyond the paper
 have rows of their own.
 
     mas-ray tables      or        python -m jobs.tables

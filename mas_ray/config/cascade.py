@@ -48,7 +48,7 @@ class GeodesicConfig:
 
 @dataclass(frozen=True, kw_only=True)
 class LossWeights:
-    """The lambdas of one stage. A term of weight 0 is not computed."""
+    """The lambdas of one stage. A term of weight 0 has no influence."""
 
     skeleton_mask: float
     physique_mask: float = 0.0
