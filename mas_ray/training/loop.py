@@ -11,9 +11,10 @@ import torch
 from jaxtyping import Int64
 from torch import nn
 
+from mas_ray.batch import Batch
 from mas_ray.config.cascade import CascadeConfig
 from mas_ray.training.data import FrameSets
-from mas_ray.training.objective import LossBreakdown, StageObjective
+from mas_ray.training.objective import LossBreakdown, StageObjective, Warps
 from mas_ray.training.order import derived_seed, draw_warps, num_steps, plan_batches
 from mas_ray.training.state import TrainState
 
@@ -77,8 +78,7 @@ def run_stage(
         raise ValueError(f"batch_size: {cascade.batch_size} frame sets do not divide among {worker.world_size} workers")
     if config.single_view_share > 0 and single_view is None:
         raise ValueError(f"single_view_share: stage {config.name!r} has one, and no single views are given")
-    parameters = [p for group in state.optimizer.param_groups for p in group["params"]]
-    device = parameters[0].device
+    device = next(objective.parameters()).device
     seed = derived_seed(cascade.seed, stage)
     while state.epoch < config.num_epochs:
         epoch = state.epoch
@@ -108,30 +108,39 @@ def run_stage(
                 step=step,
             ).to(device)
             waited = time.perf_counter() - start
-            objective.train()  # the caller may have evaluated the networks since the last step
-            state.optimizer.zero_grad(set_to_none=True)
-            losses: LossBreakdown = objective(batch, warps, step)
             split = "single-view split" if planned.single_view else "split"
             where = f"stage {config.name!r}, step {step}, rows {rows.tolist()} of the {split}"
-            if not torch.isfinite(losses.total):
-                raise FloatingPointError(f"loss is not finite in {where}")
-            losses.total.backward()
-            norm = nn.utils.clip_grad_norm_(parameters, cascade.gradient_clip or torch.inf)
-            if not torch.isfinite(norm):
-                raise FloatingPointError(f"gradient is not finite in {where}")
-            state.optimizer.step()
+            losses, norm = _optimise(state, objective, batch, warps, step, clip=cascade.gradient_clip, where=where)
             state.epoch = epoch + 1 if step == last else epoch
             yield StepMetrics(
                 step=step,
                 epoch=epoch,
                 ends_epoch=step == last,
                 losses=losses.as_floats(),
-                gradient_norm=float(norm),
+                gradient_norm=norm,
                 learning_rate=rate,
                 num_images=int(batch.valid.sum()),
                 data_wait_s=waited,
                 seconds=time.perf_counter() - start,
             )
+
+
+def _optimise(
+    state: TrainState, objective: nn.Module, batch: Batch, warps: Warps, step: int, *, clip: float, where: str
+) -> tuple[LossBreakdown, float]:
+    """One step of the optimiser; the losses before it and the norm of their gradient."""
+    parameters = [p for group in state.optimizer.param_groups for p in group["params"]]
+    objective.train()  # the caller may have evaluated the networks since the last step
+    state.optimizer.zero_grad(set_to_none=True)
+    losses: LossBreakdown = objective(batch, warps, step)
+    if not torch.isfinite(losses.total):
+        raise FloatingPointError(f"loss is not finite in {where}")
+    losses.total.backward()
+    norm = nn.utils.clip_grad_norm_(parameters, clip or torch.inf)
+    if not torch.isfinite(norm):
+        raise FloatingPointError(f"gradient is not finite in {where}")
+    state.optimizer.step()
+    return losses, float(norm)
 
 
 @torch.no_grad()

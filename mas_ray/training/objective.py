@@ -12,17 +12,13 @@ from mas_ray import losses
 from mas_ray.batch import Batch
 from mas_ray.config.cascade import CascadeConfig, StageConfig
 from mas_ray.geometry.affine import apply_affine, warp_images
-from mas_ray.geometry.camera import Camera
-from mas_ray.geometry.naming import search_names, swap_sides
-from mas_ray.geometry.triangulation import per_view, triangulate
 from mas_ray.models.detector import Detection, Detector
 from mas_ray.models.shape_prior import ShapePriorNetwork
 from mas_ray.rendering.skeleton_mask import skeleton_mask, stage_bones
 from mas_ray.skeleton import Skeleton
 from mas_ray.training import schedule
 from mas_ray.training.figure import stance, warm_up_target
-
-_FARTHEST_NDC = 3.0  # reprojections of half-trained joints can lie anywhere; beyond this no pixel sees them
+from mas_ray.training.reprojection import Reprojection, Seen, reproject, see
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
@@ -70,16 +66,6 @@ class LossBreakdown:
         return {**terms, "total": sum(terms.values())}
 
 
-@dataclass(frozen=True, kw_only=True, eq=False)
-class _Reprojection:
-    keypoints_ndc: Float[Tensor, "batch views joints 2"]
-    named_keypoints_ndc: Float[Tensor, "batch views joints 2"]
-    named_depth_ndc: Float[Tensor, "batch views joints"]
-    depth_ndc: Float[Tensor, "batch views joints"]
-    joints_mm: Float[Tensor, "batch joints 3"]
-    views: Bool[Tensor, "batch views"]
-
-
 class StageObjective(nn.Module):
     """The two networks and the losses of one stage as one module, so that DDP sees a single forward pass."""
 
@@ -108,75 +94,30 @@ class StageObjective(nn.Module):
 
     def forward(self, batch: Batch, warps: Warps | None, step: int) -> LossBreakdown:
         """The losses of a batch at a step of the stage. Without warps there is no equivariance term."""
-        weights, valid = self.stage.loss_weights, batch.valid
         detection, warped = self._detect(batch, warps)
-        keypoints = detection.keypoints_ndc.unflatten(0, valid.shape)
-        triangulates = schedule.uses_triangulation(self.stage, step) and bool(
-            weights.reprojection
-            or weights.consistency
-            or weights.depth
-            or weights.limb_equality
-            or weights.leg_proportions
-        )
-        reprojection = (
-            self._reproject(keypoints, detection.depth_ndc.unflatten(0, valid.shape), batch) if triangulates else None
-        )
-        if schedule.mask_factor(self.stage, step) > 0:
-            skeleton_loss, physique_loss = self._mask_losses(keypoints, reprojection, batch)
-        else:
-            skeleton_loss, physique_loss = self._no_mask_losses()
-
-        def mean(per_view_loss: Float[Tensor, "batch views"], views: Bool[Tensor, "batch views"] = valid) -> Tensor:
-            return _mean_over_views(per_view_loss, views)
-
-        zero = keypoints.new_zeros(())
-        anchor_factor = schedule.anchor_factor(self.stage, step)
-        tied_factor = schedule.tied_limbs_factor(self.stage, step)
-        terms = {
-            "skeleton_mask": weights.skeleton_mask * schedule.mask_factor(self.stage, step) * skeleton_loss,
-            "physique_mask": weights.physique_mask * schedule.physique_factor(self.stage, step) * physique_loss,
-            "symmetry": weights.symmetry * mean(losses.symmetry(keypoints, self.skeleton)),
-            "bone_length": zero,
-            "spine_midpoint": weights.spine_midpoint * mean(losses.spine_midpoint(keypoints, self.skeleton)),
-            "anchor": zero,
-            "tied_limbs": zero,
-            "equivariance": zero,
-            "consistency": zero,
-            "depth": zero,
-            "limb_equality": zero,
-            "leg_proportions": zero,
-        }
-        if weights.bone_length or (anchor_factor and self.stage.anchor != "teacher"):
-            figure = stance(batch.mask, batch.camera, valid & batch.calibrated)
-            bone_length = losses.bone_length(keypoints, figure.height, self.skeleton)
-            terms["bone_length"] = weights.bone_length * mean(bone_length)
-            if self.stage.anchor != "teacher" and anchor_factor:
-                target, joint_weight = warm_up_target(figure, self.stage.anchor, self.skeleton)
-                terms["anchor"] = weights.anchor * anchor_factor * mean(losses.anchor(keypoints, target, joint_weight))
-        if tied_factor:
-            terms["tied_limbs"] = weights.tied_limbs * tied_factor * mean(losses.tied_limbs(keypoints, self.skeleton))
+        keypoints = detection.keypoints_ndc.unflatten(0, batch.valid.shape)
+        depth = detection.depth_ndc.unflatten(0, batch.valid.shape)
+        reprojection = None
+        if self._triangulates(batch, step):
+            predicted = Seen(keypoints_ndc=keypoints, depth_ndc=depth)
+            reprojection = reproject(
+                predicted,
+                batch,
+                skeleton=self.skeleton,
+                depth_range_mm=self.cascade.detector.depth_range_mm,
+                resolve_names=self.stage.resolve_names,
+            )
+        terms = dict.fromkeys((field.name for field in fields(LossBreakdown)), keypoints.new_zeros(()))
+        terms |= self._mask_terms(keypoints, reprojection, batch, step)
+        terms |= self._pose_terms(keypoints, batch.valid, step)
+        terms |= self._figure_terms(keypoints, batch, step)
         if warps is not None and warped is not None:
-            unwarped = apply_affine(warps.input_from_output, warped.unflatten(0, warps.view.shape))
-            loss = losses.equivariance(unwarped, _take_views(keypoints, warps.view))
-            terms["equivariance"] = weights.equivariance * mean(loss, _take_views(valid, warps.view))
+            terms |= self._equivariance_term(keypoints, warped, warps, batch.valid)
         if reprojection is not None:
-            r = reprojection
-            terms["consistency"] = weights.consistency * mean(
-                losses.agreement(r.named_keypoints_ndc, r.keypoints_ndc), r.views
-            )
-            if weights.depth:
-                terms["depth"] = weights.depth * mean(losses.depth(r.named_depth_ndc, r.depth_ndc), r.views)
-            terms["limb_equality"] = weights.limb_equality * _mean_over_views(
-                losses.limb_equality(r.joints_mm, self.skeleton)[:, None], r.views.any(-1, keepdim=True)
-            )
-            terms["leg_proportions"] = weights.leg_proportions * _mean_over_views(
-                losses.leg_proportions(r.joints_mm, self.skeleton)[:, None], r.views.any(-1, keepdim=True)
-            )
+            terms |= self._reprojection_terms(reprojection)
+        anchor_factor = schedule.anchor_factor(self.stage, step)
         if anchor_factor and batch.teacher_mm is not None:
-            taught, target, target_depth = self._teacher(batch.teacher_mm, batch)
-            terms["anchor"] = weights.anchor * anchor_factor * mean(losses.agreement(keypoints, target), taught)
-            depth = detection.depth_ndc.unflatten(0, valid.shape)
-            terms["depth"] = weights.depth * mean(losses.depth(depth, target_depth), taught)
+            terms |= self._teacher_terms(keypoints, depth, batch, batch.teacher_mm, anchor_factor)
         return LossBreakdown(**terms)
 
     def draw(self, keypoints_ndc: Float[Tensor, "*batch joints 2"]) -> Float[Tensor, "*batch rows columns"]:
@@ -200,57 +141,131 @@ class StageObjective(nn.Module):
         )
         return direct, both.keypoints_ndc[len(images) :]
 
-    def _teacher(
-        self, joints_mm: Float[Tensor, "batch joints 3"], batch: Batch
-    ) -> tuple[Bool[Tensor, "batch views"], Float[Tensor, "batch views joints 2"], Float[Tensor, "batch views joints"]]:
-        """Which views the teacher's joints are seen from, where, and how far behind the root."""
-        known = joints_mm.isfinite().all(-1).all(-1)
-        joints_mm = joints_mm.nan_to_num()
-        in_views = per_view(joints_mm, batch.valid.shape[1])
-        target = batch.camera.project(in_views).clamp(-_FARTHEST_NDC, _FARTHEST_NDC)
-        return batch.valid & batch.calibrated & known[:, None], target, self._depth_ndc(in_views, batch.camera)
+    def _triangulates(self, batch: Batch, step: int) -> bool:
+        """Whether any term of this step needs the triangulated joints."""
+        weights = self.stage.loss_weights
+        wanted = (
+            weights.reprojection,
+            weights.consistency,
+            weights.depth,
+            weights.limb_equality,
+            weights.leg_proportions,
+        )
+        return batch.valid.shape[1] > 1 and schedule.uses_triangulation(self.stage, step) and any(wanted)
 
-    def _depth_ndc(
-        self, in_views_mm: Float[Tensor, "batch views joints 3"], camera: Camera
-    ) -> Float[Tensor, "batch views joints"]:
-        """Depth of world joints about the root in each view, on the heatmap's depth axis."""
-        z = camera.camera_from_world(in_views_mm)[..., 2]
-        root = self.skeleton.index("pelvis")
-        return (z - z[..., root : root + 1]) / self.cascade.detector.depth_range_mm
+    def _mask_terms(
+        self,
+        keypoints: Float[Tensor, "batch views joints 2"],
+        reprojection: Reprojection | None,
+        batch: Batch,
+        step: int,
+    ) -> dict[str, Tensor]:
+        """What is drawn against the person's mask (Eq. 5 and 7)."""
+        weights, factor = self.stage.loss_weights, schedule.mask_factor(self.stage, step)
+        if factor > 0:
+            skeleton_loss, physique_loss = self._mask_losses(keypoints, reprojection, batch)
+        else:
+            skeleton_loss, physique_loss = self._no_mask_losses()
+        return {
+            "skeleton_mask": weights.skeleton_mask * factor * skeleton_loss,
+            "physique_mask": weights.physique_mask * schedule.physique_factor(self.stage, step) * physique_loss,
+        }
 
-    def _reproject(
+    def _pose_terms(
+        self, keypoints: Float[Tensor, "batch views joints 2"], valid: Bool[Tensor, "batch views"], step: int
+    ) -> dict[str, Tensor]:
+        """What each view's joints owe one another."""
+        weights, tied_factor = self.stage.loss_weights, schedule.tied_limbs_factor(self.stage, step)
+        terms = {
+            "symmetry": weights.symmetry * _mean_over_views(losses.symmetry(keypoints, self.skeleton), valid),
+            "spine_midpoint": weights.spine_midpoint
+            * _mean_over_views(losses.spine_midpoint(keypoints, self.skeleton), valid),
+        }
+        if tied_factor:
+            tied = _mean_over_views(losses.tied_limbs(keypoints, self.skeleton), valid)
+            terms["tied_limbs"] = weights.tied_limbs * tied_factor * tied
+        return terms
+
+    def _figure_terms(
+        self, keypoints: Float[Tensor, "batch views joints 2"], batch: Batch, step: int
+    ) -> dict[str, Tensor]:
+        """Bone lengths, and the warm-up target unless it is the teacher's: both measured by the mask's figure."""
+        weights, anchor_factor = self.stage.loss_weights, schedule.anchor_factor(self.stage, step)
+        if self.stage.anchor == "teacher":
+            anchor_factor = 0.0
+        if not weights.bone_length and not anchor_factor:
+            return {}
+        figure = stance(batch.mask, batch.camera, batch.valid & batch.calibrated)
+        bone_length = losses.bone_length(keypoints, figure.height, self.skeleton)
+        terms = {"bone_length": weights.bone_length * _mean_over_views(bone_length, batch.valid)}
+        if self.stage.anchor != "teacher" and anchor_factor:
+            target, joint_weight = warm_up_target(figure, self.stage.anchor, self.skeleton)
+            anchor = _mean_over_views(losses.anchor(keypoints, target, joint_weight), batch.valid)
+            terms["anchor"] = weights.anchor * anchor_factor * anchor
+        return terms
+
+    def _equivariance_term(
+        self,
+        keypoints: Float[Tensor, "batch views joints 2"],
+        warped: Float[Tensor, "warped joints 2"],
+        warps: Warps,
+        valid: Bool[Tensor, "batch views"],
+    ) -> dict[str, Tensor]:
+        """Joints found in warped images, warped back, against those of the images (Eq. 13)."""
+        unwarped = apply_affine(warps.input_from_output, warped.unflatten(0, warps.view.shape))
+        loss = losses.equivariance(unwarped, _take_views(keypoints, warps.view))
+        return {
+            "equivariance": self.stage.loss_weights.equivariance
+            * _mean_over_views(loss, _take_views(valid, warps.view))
+        }
+
+    def _reprojection_terms(self, r: Reprojection) -> dict[str, Tensor]:
+        """What the triangulated joints say of each view, and owe themselves."""
+        weights, some_views = self.stage.loss_weights, r.views.any(-1, keepdim=True)
+        agreement = _mean_over_views(losses.agreement(r.named.keypoints_ndc, r.seen.keypoints_ndc), r.views)
+        equality = _mean_over_views(losses.limb_equality(r.joints_mm, self.skeleton)[:, None], some_views)
+        proportions = _mean_over_views(losses.leg_proportions(r.joints_mm, self.skeleton)[:, None], some_views)
+        terms = {
+            "consistency": weights.consistency * agreement,
+            "limb_equality": weights.limb_equality * equality,
+            "leg_proportions": weights.leg_proportions * proportions,
+        }
+        if weights.depth:
+            depth = _mean_over_views(losses.depth(r.named.depth_ndc, r.seen.depth_ndc), r.views)
+            terms["depth"] = weights.depth * depth
+        return terms
+
+    def _teacher_terms(
         self,
         keypoints: Float[Tensor, "batch views joints 2"],
         depth: Float[Tensor, "batch views joints"],
         batch: Batch,
-    ) -> _Reprojection:
-        """Triangulate (Eq. 10) under the best relative naming, and look at the result from every view again."""
-        views = batch.valid & batch.calibrated
-        views = views & (views.sum(-1, keepdim=True) >= 2)
-        weight = views.unsqueeze(-1).expand(keypoints.shape[:-1]).to(keypoints.dtype)
-        camera = batch.camera
-        if self.stage.resolve_names:
-            swap = search_names(keypoints.detach(), camera, weight, self.skeleton)
-            keypoints = swap_sides(keypoints, swap, self.skeleton)
-            depth = swap_sides(depth.unsqueeze(-1), swap, self.skeleton).squeeze(-1)
-        joints = triangulate(keypoints, camera, weight)
-        in_views = per_view(joints, keypoints.shape[1])
-        return _Reprojection(
-            keypoints_ndc=camera.project(in_views).clamp(-_FARTHEST_NDC, _FARTHEST_NDC),
-            named_keypoints_ndc=keypoints,
-            named_depth_ndc=depth,
-            depth_ndc=self._depth_ndc(in_views, camera),
-            joints_mm=joints,
-            views=views,
+        joints_mm: Float[Tensor, "batch joints 3"],
+        anchor_factor: float,
+    ) -> dict[str, Tensor]:
+        """The teacher's joints as each view sees them, against what is found there; its depth replaces our own."""
+        known = joints_mm.isfinite().all(-1).all(-1)
+        taught = batch.valid & batch.calibrated & known[:, None]
+        seen = see(
+            joints_mm.nan_to_num(),
+            batch.camera,
+            skeleton=self.skeleton,
+            depth_range_mm=self.cascade.detector.depth_range_mm,
         )
+        weights = self.stage.loss_weights
+        anchor = _mean_over_views(losses.agreement(keypoints, seen.keypoints_ndc), taught)
+        return {
+            "anchor": weights.anchor * anchor_factor * anchor,
+            "depth": weights.depth * _mean_over_views(losses.depth(depth, seen.depth_ndc), taught),
+        }
 
     def _mask_losses(
-        self, keypoints: Float[Tensor, "batch views joints 2"], reprojection: _Reprojection | None, batch: Batch
+        self, keypoints: Float[Tensor, "batch views joints 2"], reprojection: Reprojection | None, batch: Batch
     ) -> tuple[Tensor, Tensor]:
         """Skeleton and physique mask loss of the direct keypoints plus the reprojected ones' share."""
         passes = [(keypoints, batch.valid, 1.0)]
         if reprojection is not None and self.stage.loss_weights.reprojection > 0:
-            passes.append((reprojection.keypoints_ndc, reprojection.views, self.stage.loss_weights.reprojection))
+            passes.append((reprojection.seen.keypoints_ndc, reprojection.views, self.stage.loss_weights.reprojection))
         weight = batch.weight if self.stage.geodesic_weighting else torch.ones_like(batch.weight)
         drawn = self.draw(torch.stack([points for points, _, _ in passes]))
 

@@ -19,14 +19,13 @@ from torch import Tensor
 from mas_ray.batch import Batch
 from mas_ray.config.cascade import TeacherConfig
 from mas_ray.geometry.naming import link_names, swap_sides
-from mas_ray.geometry.triangulation import per_view
 from mas_ray.inference import PoseEstimator
 from mas_ray.shards.write import partial_path, publish
 from mas_ray.training.arm_search import search_arms
 from mas_ray.training.data import FrameSets
+from mas_ray.training.reprojection import positions_ndc
 
 _BATCH_SIZE = 16
-_FARTHEST_NDC = 3.0
 
 
 def teach(
@@ -86,9 +85,7 @@ def _with_arms(
     estimator: PoseEstimator, batch: Batch, joints_mm: Float[Tensor, "batch joints 3"]
 ) -> Float[Tensor, "batch joints 3"]:
     finite = joints_mm.nan_to_num()
-    in_views = per_view(finite, batch.valid.shape[1])
-    keypoints = batch.camera.project(in_views).clamp(-_FARTHEST_NDC, _FARTHEST_NDC)
-    skeleton_mask, physique_mask = estimator.render(keypoints, with_arms=False)
+    skeleton_mask, physique_mask = estimator.render(positions_ndc(finite, batch.camera), with_arms=False)
     found = search_arms(
         finite,
         mask=batch.mask,
