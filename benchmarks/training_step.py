@@ -29,8 +29,9 @@ from measure import interleaved_cpu_seconds, print_table
 from torch import Tensor, nn
 
 from mas_ray.batch import Batch, collate
-from mas_ray.config.cascade import CascadeConfig, StageConfig, cpu_cascade
+from mas_ray.config.cascade import CascadeConfig, cpu_cascade
 from mas_ray.config.ingest import CropConfig, MaskQualityConfig
+from mas_ray.config.stage import StageConfig
 from mas_ray.corpora.synthetic.config import SyntheticConfig
 from mas_ray.corpora.synthetic.recording import frames, record
 from mas_ray.corpora.take import Clip

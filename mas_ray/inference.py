@@ -14,7 +14,8 @@ from torch import Tensor
 
 from mas_ray.batch import Batch, collate
 from mas_ray.checkpoint import load_checkpoint
-from mas_ray.config.cascade import CascadeConfig, StageConfig
+from mas_ray.config.cascade import CascadeConfig
+from mas_ray.config.stage import StageConfig
 from mas_ray.geometry.affine import apply_affine, invert_affine
 from mas_ray.geometry.naming import search_names, swap_sides
 from mas_ray.geometry.triangulation import triangulate

@@ -10,7 +10,8 @@ import math
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import fields, replace
 
-from mas_ray.config.cascade import Ablation, CascadeConfig, LossWeights, StageConfig, TeacherConfig
+from mas_ray.config.cascade import Ablation, CascadeConfig
+from mas_ray.config.stage import LossWeights, StageConfig, TeacherConfig
 
 
 def ablated(cascade: CascadeConfig, without: Sequence[Ablation]) -> CascadeConfig:

@@ -9,9 +9,10 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 from mas_ray.checkpoint import PACKAGED
-from mas_ray.config.cascade import CascadeConfig, TeacherConfig, cpu_cascade, mixed_view_finetune
+from mas_ray.config.cascade import CascadeConfig, cpu_cascade, mixed_view_finetune
 from mas_ray.config.ingest import BackgroundMasks, MaskConfig, SelfieMasks, SplitBySubject, SplitByTail, SplitConfig
 from mas_ray.config.jobs import DemoJob, EvaluateJob, IngestJob, PredictJob, ReportJob, TrainJob, Workers
+from mas_ray.config.stage import TeacherConfig
 from mas_ray.corpora.balancing import write_balancing
 from mas_ray.corpora.synthetic.config import SyntheticConfig
 from mas_ray.corpora.synthetic.recording import write_corpus

@@ -8,8 +8,8 @@ from typing import Any, cast
 import ray
 import torch
 
-from mas_ray.config.cascade import TeacherConfig
 from mas_ray.config.jobs import Workers
+from mas_ray.config.stage import TeacherConfig
 from mas_ray.inference import PoseEstimator
 from mas_ray.pipelines.progress import note
 from mas_ray.shards.manifest import read_manifest

@@ -16,8 +16,9 @@ import torch
 from torch import nn
 
 from mas_ray.checkpoint import Progress, load_checkpoint, load_optimizer, save_checkpoint
-from mas_ray.config.cascade import CascadeConfig, StageConfig
+from mas_ray.config.cascade import CascadeConfig
 from mas_ray.config.jobs import TrainJob
+from mas_ray.config.stage import StageConfig
 from mas_ray.geometry.chirality import KneeChirality, knee_chirality
 from mas_ray.inference import PoseEstimator
 from mas_ray.shards.manifest import read_manifest

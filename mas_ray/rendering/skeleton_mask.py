@@ -20,7 +20,8 @@ from jaxtyping import Float, Int
 from torch import Tensor
 from torch.autograd.function import once_differentiable
 
-from mas_ray.config.cascade import BoneMerge, StageConfig
+from mas_ray.config.cascade import BoneMerge
+from mas_ray.config.stage import StageConfig
 from mas_ray.rendering.segment_distance import BoneFrames, PixelTerms, bone_frames, pixel_terms
 from mas_ray.rendering.tiles import Rounds, TileGrid, plan_rounds, take_tiles
 from mas_ray.skeleton import Skeleton

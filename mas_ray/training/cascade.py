@@ -7,7 +7,8 @@ from dataclasses import dataclass
 
 import torch
 
-from mas_ray.config.cascade import CascadeConfig, StageConfig
+from mas_ray.config.cascade import CascadeConfig
+from mas_ray.config.stage import StageConfig
 from mas_ray.inference import PoseEstimator
 from mas_ray.skeleton import Skeleton
 from mas_ray.training.data import FrameSets

@@ -10,7 +10,8 @@ from torch import Tensor, nn
 
 from mas_ray import losses
 from mas_ray.batch import Batch
-from mas_ray.config.cascade import CascadeConfig, StageConfig
+from mas_ray.config.cascade import CascadeConfig
+from mas_ray.config.stage import StageConfig
 from mas_ray.geometry.affine import apply_affine, warp_images
 from mas_ray.models.detector import Detection, Detector
 from mas_ray.models.shape_prior import ShapePriorNetwork

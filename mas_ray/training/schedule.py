@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from mas_ray.config.cascade import StageConfig
+from mas_ray.config.stage import StageConfig
 
 
 def mask_factor(stage: StageConfig, step: int) -> float:

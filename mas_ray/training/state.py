@@ -9,7 +9,8 @@ from typing import Any
 
 import torch
 
-from mas_ray.config.cascade import CascadeConfig, StageConfig
+from mas_ray.config.cascade import CascadeConfig
+from mas_ray.config.stage import StageConfig
 from mas_ray.models.backbone import load_backbone
 from mas_ray.models.detector import Detector, create_detector
 from mas_ray.models.shape_prior import ShapePriorNetwork, create_shape_prior

@@ -17,7 +17,7 @@ from jaxtyping import Float, Int64
 from torch import Tensor
 
 from mas_ray.batch import Batch
-from mas_ray.config.cascade import TeacherConfig
+from mas_ray.config.stage import TeacherConfig
 from mas_ray.geometry.naming import link_names, swap_sides
 from mas_ray.inference import PoseEstimator
 from mas_ray.shards.write import partial_path, publish

@@ -30,8 +30,9 @@ from mas_ray.config.ablations import (
     without_teacher,
     without_triangulation,
 )
-from mas_ray.config.cascade import Ablation, CascadeConfig, LossWeights, StageConfig, cpu_cascade, paper_cascade
+from mas_ray.config.cascade import Ablation, CascadeConfig, cpu_cascade, paper_cascade
 from mas_ray.config.jobs import TrainJob
+from mas_ray.config.stage import LossWeights, StageConfig
 
 TRIANGULATED = ("reprojection", "consistency", "depth", "limb_equality", "leg_proportions")
 BEYOND_THE_PAPER = [

@@ -5,7 +5,8 @@ import dataclasses
 import pytest
 
 from mas_ray.config.ablations import without_teacher
-from mas_ray.config.cascade import TeacherConfig, cpu_cascade, paper_cascade
+from mas_ray.config.cascade import cpu_cascade, paper_cascade
+from mas_ray.config.stage import TeacherConfig
 from mas_ray.evaluation.left_right import HANDLINGS
 from mas_ray.evaluation.protocol import Accuracy, Evaluation, EvaluationSource, KeypointErrors, PoseErrors
 from mas_ray.evaluation.published import (

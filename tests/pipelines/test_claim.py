@@ -5,8 +5,9 @@ import pytest
 from fresh_checkpoint import save_fresh
 from single_views import write_single_views
 
-from mas_ray.config.cascade import TeacherConfig, cpu_cascade, mixed_view_finetune
+from mas_ray.config.cascade import cpu_cascade, mixed_view_finetune
 from mas_ray.config.jobs import TrainJob
+from mas_ray.config.stage import TeacherConfig
 from mas_ray.pipelines.claim import check_inputs, claim, locked
 from mas_ray.shards.manifest import file_sha256
 

@@ -4,8 +4,8 @@ import pytest
 import torch
 from fresh_checkpoint import save_fresh
 
-from mas_ray.config.cascade import TeacherConfig
 from mas_ray.config.jobs import Workers
+from mas_ray.config.stage import TeacherConfig
 from mas_ray.inference import PoseEstimator
 from mas_ray.pipelines import session
 from mas_ray.pipelines.teach import write_teaching

@@ -11,7 +11,8 @@ import torch
 
 from mas_ray.annotations import read_reference
 from mas_ray.batch import Batch
-from mas_ray.config.cascade import CascadeConfig, LossWeights, StageConfig, cpu_cascade, paper_cascade
+from mas_ray.config.cascade import CascadeConfig, cpu_cascade, paper_cascade
+from mas_ray.config.stage import LossWeights, StageConfig
 from mas_ray.corpora.synthetic.config import learning_corpus
 from mas_ray.corpora.synthetic.recording import record
 from mas_ray.geometry.chirality import KneeChirality, knee_chirality

@@ -12,7 +12,8 @@ from torch import nn
 from mas_ray import losses
 from mas_ray.batch import Batch
 from mas_ray.config.ablations import with_batch_norm
-from mas_ray.config.cascade import CascadeConfig, StageConfig, cpu_cascade
+from mas_ray.config.cascade import CascadeConfig, cpu_cascade
+from mas_ray.config.stage import StageConfig
 from mas_ray.shards.manifest import read_manifest
 from mas_ray.skeleton import H36M_18
 from mas_ray.training.cascade import CascadeStep, estimator_of, run_cascade, run_cascade_stage

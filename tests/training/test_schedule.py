@@ -1,6 +1,7 @@
 import pytest
 
-from mas_ray.config.cascade import LossWeights, StageConfig, paper_cascade
+from mas_ray.config.cascade import paper_cascade
+from mas_ray.config.stage import LossWeights, StageConfig
 from mas_ray.training import schedule
 
 

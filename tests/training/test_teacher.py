@@ -8,7 +8,8 @@ import torch
 
 from mas_ray.annotations import read_reference
 from mas_ray.batch import Batch
-from mas_ray.config.cascade import TeacherConfig, cpu_cascade
+from mas_ray.config.cascade import cpu_cascade
+from mas_ray.config.stage import TeacherConfig
 from mas_ray.geometry.chirality import knee_chirality
 from mas_ray.geometry.triangulation import per_view
 from mas_ray.inference import Joints, PoseEstimator
