@@ -17,6 +17,7 @@ from mas_ray.ingest.masks.create import create_view_masker
 from mas_ray.ingest.masks.method import ViewMasker
 from mas_ray.ingest.rejects import BadTakeError, Reject
 from mas_ray.ingest.rows import Row, frame_set_row, view_row
+from mas_ray.ingest.tally import Tally
 from mas_ray.shards.manifest import IngestParameters, file_sha256
 from mas_ray.shards.write import write_rows
 
@@ -51,13 +52,13 @@ class TakeSettings:
     selfie_model: Path | None
 
 
-def ingest_take(item: PlannedTake, settings: TakeSettings, *, advance: Callable[[int], None]) -> commit.CommitRecord:
+def ingest_take(item: PlannedTake, settings: TakeSettings, *, advance: Callable[[Tally], None]) -> commit.CommitRecord:
     """Ingest a take and commit it in its folder; a committed take is left as it is.
 
     Args:
         item: The take.
         settings: How to ingest it.
-        advance: Called with the number of instants done since the last call.
+        advance: Called with what was done since the last call.
 
     Returns:
         The record, now on disk. A take that cannot be ingested, or that has killed its process ``max_attempts``
@@ -113,7 +114,7 @@ def _write_part(path: Path, rows: Iterator[Row], take: Take, rejects: list[Rejec
     return instants, rejects
 
 
-def _rows(take: Take, settings: TakeSettings, rejects: list[Reject], advance: Callable[[int], None]) -> Iterator[Row]:
+def _rows(take: Take, settings: TakeSettings, rejects: list[Reject], advance: Callable[[Tally], None]) -> Iterator[Row]:
     """The rows of a take in order. Views run side by side, one instant at a time; ``rejects`` grows in order."""
     cv2.setNumThreads(1)  # parallelism is over takes and views
     infos = [probe(clip) for clip in take.clips]
@@ -134,7 +135,7 @@ def _rows(take: Take, settings: TakeSettings, rejects: list[Reject], advance: Ca
                 yield frame_set_row(take.take_id, instant, timestamp_s=timestamp_s, views=rows)
             else:
                 rejects.append(Reject(take_id=take.take_id, instant=instant, reason="no_views"))
-            advance(1)
+            advance(Tally(instants=1, accepted=len(rows), rejected=len(found) - len(rows)))
 
 
 def _open_views(

@@ -63,7 +63,13 @@ def ingest(job: IngestJob) -> Manifest:
             try:
                 with session.connect():
                     session.require(job.workers, "ingest")
-                    ingest_on_ray(todo, settings, job.workers, num_instants=_num_instants(job, todo))
+                    ingest_on_ray(
+                        todo,
+                        settings,
+                        job.workers,
+                        num_instants=_num_instants(job, todo),
+                        watch=lambda tally: None,
+                    )
             except KeyboardInterrupt:
                 for item in todo:  # the workers are gone by now: what they had begun was ended from outside
                     commit.forget_attempt(item.folder, settings.session)

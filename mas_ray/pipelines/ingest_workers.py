@@ -13,6 +13,7 @@ from ray.exceptions import RayError
 
 from mas_ray.config.jobs import Workers
 from mas_ray.ingest.take_work import PlannedTake, TakeSettings, ingest_take
+from mas_ray.ingest.tally import Tally
 from mas_ray.pipelines import session
 from mas_ray.pipelines.progress import Advance, progress
 
@@ -23,7 +24,14 @@ class TakeFailedError(RuntimeError):
     """Takes stopped on an error that is no fault of theirs; the message gives the first one."""
 
 
-def ingest_on_ray(todo: Sequence[PlannedTake], settings: TakeSettings, workers: Workers, *, num_instants: int) -> None:
+def ingest_on_ray(
+    todo: Sequence[PlannedTake],
+    settings: TakeSettings,
+    workers: Workers,
+    *,
+    num_instants: int,
+    watch: Callable[[Tally], None],
+) -> None:
     """Ingest takes on the connected cluster. An error of one take does not stop the others.
 
     Args:
@@ -31,6 +39,7 @@ def ingest_on_ray(todo: Sequence[PlannedTake], settings: TakeSettings, workers: 
         settings: How to ingest them.
         workers: The pool.
         num_instants: About how many instants they have, for the progress.
+        watch: Called now and then with what all workers have done so far.
 
     Raises:
         TakeFailedError: Some takes could not be committed, or Ray gave up.
@@ -51,7 +60,7 @@ def ingest_on_ray(todo: Sequence[PlannedTake], settings: TakeSettings, workers: 
     )
     errors: list[str] = []
     try:
-        with progress("ingest", num_instants, "instants") as advance, _polled(counter, advance) as figures:
+        with progress("ingest", num_instants, "instants") as advance, _polled(counter, advance, watch) as figures:
             for num_done, receipt in enumerate(receipts.iter_rows(), start=1):
                 errors += [receipt["error"]] if receipt["error"] else []
                 figures["takes"] = f"{num_done}/{len(todo)}"
@@ -62,16 +71,16 @@ def ingest_on_ray(todo: Sequence[PlannedTake], settings: TakeSettings, workers: 
 
 
 class _Counter:
-    """Instants done by all workers."""
+    """What all workers have done."""
 
     def __init__(self) -> None:
-        self.count = 0
+        self.tally = Tally()
 
-    def add(self, num: int) -> None:
-        self.count += num
+    def add(self, tally: Tally) -> None:
+        self.tally += tally
 
-    def total(self) -> int:
-        return self.count
+    def total(self) -> Tally:
+        return self.tally
 
 
 class _Worker:
@@ -83,7 +92,7 @@ class _Worker:
     def __call__(self, row: dict[str, Any]) -> dict[str, Any]:
         item = self._todo[row["position"]]
         error = ""
-        with _batched(lambda num: self._counter.add.remote(num)) as advance:
+        with _batched(lambda tally: self._counter.add.remote(tally)) as advance:
             try:
                 ingest_take(item, self._settings, advance=advance)
             except Exception as failure:  # whatever it is, the other takes go on; it fails the run at its end
@@ -92,35 +101,38 @@ class _Worker:
 
 
 @contextmanager
-def _batched(send: Callable[[int], object]) -> Generator[Callable[[int], None], None, None]:
-    """Collects counts and sends them twice a second, and at the end."""
-    waiting, last_s = 0, time.monotonic()
+def _batched(send: Callable[[Tally], object]) -> Generator[Callable[[Tally], None], None, None]:
+    """Collects tallies and sends them twice a second, and at the end."""
+    waiting, last_s = Tally(), time.monotonic()
 
-    def advance(num: int) -> None:
+    def advance(tally: Tally) -> None:
         nonlocal waiting, last_s
-        waiting += num
+        waiting += tally
         if time.monotonic() - last_s >= _POLL_S:
             send(waiting)
-            waiting, last_s = 0, time.monotonic()
+            waiting, last_s = Tally(), time.monotonic()
 
     yield advance
-    if waiting:
+    if waiting != Tally():
         send(waiting)
 
 
 @contextmanager
-def _polled(counter: Any, advance: Advance) -> Generator[dict[str, str], None, None]:
+def _polled(
+    counter: Any, advance: Advance, watch: Callable[[Tally], None]
+) -> Generator[dict[str, str | int], None, None]:
     """Moves the progress by the counter while the block runs; gives the figures to show beside it."""
     stop = threading.Event()
-    figures: dict[str, str] = {}
-    seen = 0
+    figures: dict[str, str | int] = {}
+    seen = Tally()
 
     def poll() -> None:
         nonlocal seen
         while True:
             stopped = stop.wait(_POLL_S)
-            total: int = cast(Any, ray).get(counter.total.remote())
-            advance(total - seen, **figures)
+            total: Tally = cast(Any, ray).get(counter.total.remote())
+            advance(total.instants - seen.instants, **figures, accepted=total.accepted, rejected=total.rejected)
+            watch(total)
             seen = total
             if stopped:
                 return

@@ -13,6 +13,7 @@ from mas_ray.config.ingest import CropConfig, FrameSampling, MaskQualityConfig, 
 from mas_ray.corpora.folder import takes
 from mas_ray.ingest import commit, take_work
 from mas_ray.ingest.take_work import PlannedTake, TakeSettings, ingest_take, sampled_instants
+from mas_ray.ingest.tally import Tally
 from mas_ray.shards.images import decode_image, decode_mask
 from mas_ray.shards.manifest import IngestParameters
 from mas_ray.shards.read import read_rows
@@ -39,9 +40,9 @@ def take(tmp_path):
     return found
 
 
-def run(take, folder, settings=SETTINGS, counts=None):
+def run(take, folder, settings=SETTINGS, tallies=None):
     item = PlannedTake(take=take, folder=folder, content="c")
-    return ingest_take(item, settings, advance=lambda num: None if counts is None else counts.append(num))
+    return ingest_take(item, settings, advance=lambda tally: None if tallies is None else tallies.append(tally))
 
 
 def rows_of(folder):
@@ -54,11 +55,11 @@ def test_sampling():
 
 
 def test_views_of_an_instant_become_one_row(take, tmp_path):
-    counts = []
-    record = run(take, tmp_path / "work", counts=counts)
+    tallies = []
+    record = run(take, tmp_path / "work", tallies=tallies)
     rows = rows_of(tmp_path / "work")
     assert record.instants == tuple(row["instant"] for row in rows) == tuple(range(8))
-    assert sum(counts) == 8
+    assert sum(tallies, Tally()) == Tally(instants=8, accepted=15, rejected=1)
     assert [row["timestamp_s"] for row in rows] == [i / 25 for i in range(8)]
     assert [[view["name"] for view in row["views"]] for row in rows] == [
         ["cam1"] if i == 3 else ["cam0", "cam1"] for i in range(8)

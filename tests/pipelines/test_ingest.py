@@ -60,10 +60,10 @@ def ingested(monkeypatch):
     """Run the workers' code in this process; gives the takes that needed work."""
     done = []
 
-    def here(todo, settings, workers, *, num_instants):
+    def here(todo, settings, workers, *, num_instants, watch):
         for item in todo:
             done.append(item.take.take_id)
-            ingest_take(item, settings, advance=lambda num: None)
+            ingest_take(item, settings, advance=lambda tally: None)
 
     monkeypatch.setattr(pipeline, "ingest_on_ray", here)
     monkeypatch.setattr(pipeline.session, "connect", nullcontext)
