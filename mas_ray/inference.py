@@ -176,7 +176,7 @@ class PoseEstimator:
         confidence = detection.confidence.unflatten(0, shape)[..., self._order]
         used = batch.valid & batch.calibrated
         weight = used.unsqueeze(-1).expand(keypoints.shape[:-1]).float()
-        if self.stage.resolve_names and shape[1] > 1:
+        if self.stage.resolve_names:
             swap = search_names(keypoints, batch.camera, weight, self.skeleton)
             stacked = torch.cat([keypoints, depth[..., None], confidence[..., None]], dim=-1)
             stacked = swap_sides(stacked, swap, self.skeleton)

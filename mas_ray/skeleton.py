@@ -9,9 +9,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import cached_property
 from types import MappingProxyType
-from typing import Literal
 
-BoneSet = Literal["tight", "medium", "loose", "points"]
+from mas_ray.config.stage import BoneSet
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -51,7 +50,9 @@ class Skeleton:
 
     def index(self, joint: str) -> int:
         """Position of a joint on the joints axis; ``ValueError`` if there is no such joint."""
-        return self._index[joint] if joint in self._index else self._unknown(joint)
+        if joint not in self._index:
+            raise ValueError(f"unknown joint {joint!r}; known: {', '.join(self.joints)}")
+        return self._index[joint]
 
     def bones(self, bone_set: BoneSet) -> tuple[tuple[int, int], ...]:
         """The bones of a set as index pairs, in drawing order."""
@@ -73,9 +74,6 @@ class Skeleton:
     @cached_property
     def _index(self) -> dict[str, int]:
         return {name: i for i, name in enumerate(self.joints)}
-
-    def _unknown(self, joint: str) -> int:
-        raise ValueError(f"unknown joint {joint!r}; known: {', '.join(self.joints)}")
 
 
 _TRUNK_HEAD_LEGS = (

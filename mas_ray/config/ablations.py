@@ -1,7 +1,8 @@
 """The recipes with one component taken away: the rows of the paper's Tables 4 and 5, Fig. 4, and what we added.
 
 Each takes a recipe and gives another that differs in the fields named, whatever its number of stages; rows without
-several components are the functions one after the other, in any order.
+several components are the functions one after the other. Their order matters only where two set the same field:
+``with_paper_symmetry`` with ``without_cascade``, and the two ways to merge bones.
 """
 
 from __future__ import annotations
@@ -9,9 +10,29 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import fields, replace
+from typing import Literal
 
-from mas_ray.config.cascade import Ablation, CascadeConfig
+from mas_ray.config.cascade import CascadeConfig
 from mas_ray.config.stage import LossWeights, StageConfig, TeacherConfig
+
+Ablation = Literal[
+    "shape_prior",
+    "geodesic",
+    "triangulation",
+    "bones",
+    "cascade",
+    "teacher",
+    "linked_names",
+    "arm_search",
+    "fresh_detector",
+    "depth",
+    "name_search",
+    "stick",
+    "mask_ramp",
+    "limb_terms",
+    "consistency",
+]
+"""A component that a recipe can go without."""
 
 
 def ablated(cascade: CascadeConfig, without: Sequence[Ablation]) -> CascadeConfig:

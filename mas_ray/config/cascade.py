@@ -9,24 +9,6 @@ from mas_ray.config.model import DetectorConfig, ShapePriorConfig
 from mas_ray.config.stage import LossWeights, StageConfig, TeacherConfig
 
 BoneMerge = Literal["max", "clamped_sum", "noisy_or"]
-Ablation = Literal[
-    "shape_prior",
-    "geodesic",
-    "triangulation",
-    "bones",
-    "cascade",
-    "teacher",
-    "linked_names",
-    "arm_search",
-    "fresh_detector",
-    "depth",
-    "name_search",
-    "stick",
-    "mask_ramp",
-    "limb_terms",
-    "consistency",
-]
-"""A component that a recipe can go without (``config.ablations``)."""
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -8,7 +8,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Literal
 
-from mas_ray.config.cascade import Ablation, CascadeConfig, paper_cascade
+from mas_ray.config.ablations import Ablation
+from mas_ray.config.cascade import CascadeConfig, paper_cascade
 from mas_ray.config.ingest import (
     CropConfig,
     FrameSampling,
@@ -55,6 +56,8 @@ class IngestJob:
     """A take that kills its worker this often is set aside with the reason ``crashed``."""
     max_reject_fraction: float = 0.5
     """Fail when a larger share of takes yields nothing at all."""
+    tracking_uri: str | None = None
+    """MLflow tracking URI where progress and counts are logged; None: nowhere."""
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Literal
 
-BoneSetName = Literal["tight", "medium", "loose", "points"]
+BoneSet = Literal["tight", "medium", "loose", "points"]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -54,7 +54,7 @@ class StageConfig:
     """One stage of the cascade."""
 
     name: str
-    bone_set: BoneSetName
+    bone_set: BoneSet
     learning_rates: tuple[tuple[int, float], ...]
     """(number of epochs, rate) in order."""
     loss_weights: LossWeights

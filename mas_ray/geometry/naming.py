@@ -19,7 +19,8 @@ from mas_ray.geometry.triangulation import per_view, triangulate
 from mas_ray.skeleton import Skeleton
 
 _LEGS = ("hip", "knee", "ankle")
-_MOST_VIEWS = 8
+MOST_VIEWS = 8
+"""Whose patterns are all tried: 2^7."""
 _ARMS = ("shoulder", "elbow", "wrist")
 
 
@@ -40,21 +41,23 @@ def search_names(
 ) -> Bool[Tensor, "*batch views joints"]:
     """Which joints to swap in which view so that all views name the sides alike.
 
-    The first view keeps its leg names; per group, the pattern with the smallest reprojection residual wins.
-    No gradient passes. Residuals are in the pixels of ``camera``'s image.
+    Per group, the pattern with the smallest reprojection residual wins. The first view with weight keeps its leg
+    names, and where fewer than two views have weight all names stay. No gradient passes. Residuals are in the pixels of
+    ``camera``'s image.
 
     Raises:
         ValueError: There are more views than patterns can be tried for.
     """
     num_views = keypoints_px.shape[-3]
-    if num_views > _MOST_VIEWS:
-        raise ValueError(f"resolve_names: {num_views} views have 2^{num_views - 1} patterns; at most {_MOST_VIEWS}")
+    if num_views > MOST_VIEWS:
+        raise ValueError(f"resolve_names: {num_views} views have 2^{num_views - 1} patterns; at most {MOST_VIEWS}")
     legs, arms = (_sides(skeleton, group) for group in (_LEGS, _ARMS))
     limbs, mirrored = [*legs, *arms], [skeleton.mirror_permutation[joint] for joint in (*legs, *arms)]
     # All patterns at once, on an axis before the batch's.
     patterns = _patterns(num_views).to(keypoints_px.device)
     swap = patterns.view(-1, *[1] * (keypoints_px.ndim - 3), num_views, 1, 1)
     named = torch.where(swap, keypoints_px[..., mirrored, :], keypoints_px[..., limbs, :])
+    usable = (weight > 0).any(-1)
     weight = weight[..., limbs].expand(named.shape[:-1])
     joints = triangulate(named, camera, weight)
     distance = (camera.project(per_view(joints, num_views)) - named).square().sum(-1).clamp_max(1e12).sqrt()
@@ -66,9 +69,14 @@ def search_names(
     )
     across_hips, across_shoulders = (pair[..., 0, :] - pair[..., 1, :] for pair in (hips, shoulders))
     opposed = (across_hips * across_shoulders).sum(-1, keepdim=True) < 0
+    swap_legs, swap_arms = patterns[best_legs], patterns[best_arms] ^ opposed
+    # A pattern and its opposite differ by rounding alone where the first view, which no pattern swaps, has no weight.
+    first_usable = usable.to(torch.uint8).argmax(-1, keepdim=True)
+    swaps_first = torch.take_along_dim(swap_legs, first_usable, -1)
+    resolved = usable.sum(-1, keepdim=True) >= 2
     found = torch.zeros(keypoints_px.shape[:-1], dtype=torch.bool, device=keypoints_px.device)
-    found[..., legs] = patterns[best_legs].unsqueeze(-1)
-    found[..., arms] = (patterns[best_arms] ^ opposed).unsqueeze(-1)
+    found[..., legs] = ((swap_legs ^ swaps_first) & resolved).unsqueeze(-1)
+    found[..., arms] = ((swap_arms ^ swaps_first) & resolved).unsqueeze(-1)
     return found
 
 

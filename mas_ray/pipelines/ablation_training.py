@@ -78,10 +78,13 @@ def train_recipe(cascade: CascadeConfig, store: StageStore, *, title: str) -> Tr
 
 
 def reconstruction(state: TrainState, cascade: CascadeConfig, store: StageStore, *, split: SplitName) -> float:
-    """Mask losses of trained networks on a split, as the recipe's last stage weighs them."""
-    objective = StageObjective(
-        state.detector, state.shape_prior, stage=cascade.stages[-1], cascade=cascade, skeleton=H36M_18
-    )
+    """Mask losses of each view's own joints on a split, as the recipe's last stage weighs them.
+
+    Without reprojected joints: how those are named differs between recipes, and would be part of the comparison.
+    """
+    last = cascade.stages[-1]
+    stage = replace(last, loss_weights=replace(last.loss_weights, reprojection=0.0))
+    objective = StageObjective(state.detector, state.shape_prior, stage=stage, cascade=cascade, skeleton=H36M_18)
     return validation_reconstruction(objective, store.open(split, cascade), batch_size=_BATCH_SIZE)
 
 

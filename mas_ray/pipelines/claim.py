@@ -13,6 +13,7 @@ from mas_ray.checkpoint import checkpoint_folder, load_checkpoint
 from mas_ray.config import codec
 from mas_ray.config.cascade import CascadeConfig
 from mas_ray.config.jobs import TrainJob
+from mas_ray.geometry.naming import MOST_VIEWS
 from mas_ray.pipelines.progress import note
 from mas_ray.shards.manifest import Manifest, damaged_shards, file_sha256, read_manifest
 from mas_ray.shards.read import count_rows
@@ -41,6 +42,11 @@ def check_inputs(job: TrainJob) -> RunRecord:
     cascade, path = job.cascade, Path(job.manifest)
     manifest = _read_dataset(path)
     num_steps(count_rows(path.parent, manifest, "train"), cascade.batch_size, cascade.steps_per_epoch)
+    most_views = max(len(take.views) for take in manifest.takes)
+    if most_views > MOST_VIEWS and any(stage.resolve_names for stage in cascade.stages):
+        raise ValueError(
+            f"{path}: a take has {most_views} views; a cascade with resolve_names takes {MOST_VIEWS} at most"
+        )
     if not manifest.splits.validation:
         note(f"train: {path} holds nothing out; checkpoints are selected on the training split")
     if cascade.batch_size % job.workers.num:

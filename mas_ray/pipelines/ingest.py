@@ -26,6 +26,7 @@ from mas_ray.ingest.decode import estimate_num_frames
 from mas_ray.ingest.take_work import PlannedTake, TakeSettings, sampled_instants
 from mas_ray.pipelines import session
 from mas_ray.pipelines.assemble import ExistingDataset, assemble
+from mas_ray.pipelines.ingest_tracking import track_dataset, tracked
 from mas_ray.pipelines.ingest_workers import ingest_on_ray
 from mas_ray.pipelines.progress import note
 from mas_ray.shards.manifest import IngestParameters, Manifest
@@ -61,20 +62,22 @@ def ingest(job: IngestJob) -> Manifest:
             _check_disk(job, todo)
             settings = _settings(job, parameters)
             try:
-                with session.connect():
+                with tracked(job, num_instants_before=_num_committed(planned)) as watch, session.connect():
                     session.require(job.workers, "ingest")
                     ingest_on_ray(
                         todo,
                         settings,
                         job.workers,
                         num_instants=_num_instants(job, todo),
-                        watch=lambda tally: None,
+                        watch=watch,
                     )
             except KeyboardInterrupt:
                 for item in todo:  # the workers are gone by now: what they had begun was ended from outside
                     commit.forget_attempt(item.folder, settings.session)
                 raise
         manifest = assemble(job, planned, parameters, old)
+        if todo or manifest != old.manifest:
+            track_dataset(job, manifest)
         if not todo and manifest == old.manifest and not old.damaged:
             note(f"ingest: {output / 'manifest.json'} is complete, nothing to do")
         return manifest
@@ -167,6 +170,12 @@ def _has_rows(item: PlannedTake, old: ExistingDataset) -> bool:
     if record is None:
         return False
     return not record.instants or commit.has_part(item.folder, record) or old.holds(record)
+
+
+def _num_committed(planned: list[PlannedTake]) -> int:
+    """How many instants earlier sessions committed."""
+    records = [commit.read_record(item.folder, item.content) for item in planned]
+    return sum(len(record.instants) for record in records if record)
 
 
 def _num_instants(job: IngestJob, todo: list[PlannedTake]) -> int:

@@ -71,7 +71,7 @@ class MeasuredRow:
     name: str
     """As ``AblationRow.name``."""
     reconstruction: float
-    """Mask losses on the measured split, as the recipe's last stage weighs them."""
+    """Mask losses of the views' own joints on the measured split, as the recipe's last stage weighs them."""
     evaluation: Evaluation
     supervised: SupervisedErrors | None
     """After SPP, which uses labels; only for a row of that kind."""
@@ -137,8 +137,8 @@ def _cascade_or_not(measured: Mapping[str, MeasuredRow]) -> str:
         f"{markdown.table(rows)}\n\nPublished as curves without figures: the loss ends lower with the cascade. "
         f"Of the cascade alone, that is without the teacher in either row, this {_holds(untaught, one_stage)} here. "
         f"Of the whole recipe against one stage it {_holds(whole, one_stage)}, which by the caveat below is no proof "
-        f"either way. All losses are of the last stage's bones and weights, on the {_split(whole)} split, after "
-        "equally many steps.\n\n" + "\n".join(f"- {caveat}" for caveat in caveats(FIG_4))
+        f"either way. All losses are of the views' own joints, with the last stage's bones and weights, on the "
+        f"{_split(whole)} split, after equally many steps.\n\n" + "\n".join(f"- {caveat}" for caveat in caveats(FIG_4))
     )
 
 

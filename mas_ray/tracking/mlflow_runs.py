@@ -1,8 +1,9 @@
-"""MLflow: a parent run per cascade, a nested run per stage. Runs are found again after a fault, not doubled."""
+"""MLflow: a run per ingest or cascade, a nested run per stage. Runs are found again after a fault, not doubled."""
 
 from __future__ import annotations
 
 import logging
+import time
 from collections.abc import Generator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
@@ -24,13 +25,13 @@ _log = logging.getLogger(__name__)
 
 
 def open_tracker(tracking_uri: str | None, *, storage: Path, run_name: str, run_key: str) -> Tracker:
-    """Open or create the MLflow runs of a cascade.
+    """Open or create the MLflow run of an ingest or a cascade.
 
     Args:
         tracking_uri: Where runs are kept; None: the SQLite file ``<storage>/mlflow.db``, artifacts beside it.
         storage: Folder of runs.
-        run_name: Name shown for the cascade's run.
-        run_key: Identifies the cascade's run: the same key finds the same runs again.
+        run_name: Name shown for it.
+        run_key: Identifies it: the same key finds the same runs again.
 
     Raises:
         ValueError: The store cannot be opened, or the storage's path cannot stand in a database address.
@@ -49,9 +50,9 @@ def open_tracker(tracking_uri: str | None, *, storage: Path, run_name: str, run_
 
 
 class Tracker:
-    """The MLflow runs of one cascade.
+    """The MLflow run of one ingest, or the runs of one cascade.
 
-    A store that fails while training runs never stops it: each failure is one line in the log. Metrics lose nothing by
+    A store that fails while the work runs never stops it: each failure is one line in the log. Metrics lose nothing by
     it, they stay in the stage's spool and are logged with the next epoch that gets through.
     """
 
@@ -86,6 +87,15 @@ class Tracker:
                 self._client.log_batch(run_id, metrics=metrics[start : start + _LARGEST_BATCH])
             if fresh:
                 self._logged[run_id] = fresh[-1][_STEP]
+
+    def log_figures(self, run_id: str | None, figures: Mapping[str, float | int], step: int) -> None:
+        """Log figures as they stand at a step."""
+        if run_id is None:
+            return
+        now_ms = time.time_ns() // 1_000_000
+        with _forgiving("the figures"):
+            metrics = [Metric(key, float(value), now_ms, step) for key, value in figures.items()]
+            self._client.log_batch(run_id, metrics=metrics)
 
     def log_params(self, run_id: str | None, params: Mapping[str, Any]) -> None:
         """Log parameters that are not there yet."""

@@ -8,6 +8,7 @@ import pytest
 
 from mas_ray.config import codec
 from mas_ray.config.ablations import (
+    Ablation,
     ablated,
     with_background,
     with_batch_norm,
@@ -30,7 +31,7 @@ from mas_ray.config.ablations import (
     without_teacher,
     without_triangulation,
 )
-from mas_ray.config.cascade import Ablation, CascadeConfig, cpu_cascade, paper_cascade
+from mas_ray.config.cascade import CascadeConfig, cpu_cascade, paper_cascade
 from mas_ray.config.jobs import TrainJob
 from mas_ray.config.stage import LossWeights, StageConfig
 

@@ -1,3 +1,4 @@
+import pytest
 import torch
 from rigs import ring
 
@@ -39,6 +40,29 @@ def test_the_pattern_of_the_views_is_found_and_one_bit_stays_free():
         assert same or opposite
         first_leg_kept = not bool(flipped_views[person, 0])
         assert same == first_leg_kept
+
+
+@pytest.mark.parametrize("used", [(2,), (3,), (2, 3), (1, 2, 3), (0, 3)])
+def test_the_first_view_that_counts_keeps_its_names(used):
+    """Without the view that no pattern swaps, a pattern and its opposite differ by rounding alone."""
+    camera = ring(4)
+    joints = torch.stack([_standing_person(0.3 * person) for person in range(20)])
+    noise = torch.randn(20, 4, 18, 2, generator=torch.Generator().manual_seed(3), dtype=torch.float64)
+    flipped = torch.rand(20, 4, generator=torch.Generator().manual_seed(4)) < 0.5
+    keypoints = camera.project(per_view(joints, 4)) + 0.01 * noise
+    confused = swap_sides(keypoints, flipped[..., None].expand(keypoints.shape[:-1]), H36M_18)
+    weight = torch.zeros(keypoints.shape[:-1], dtype=torch.float64)
+    weight[:, list(used)] = 1.0
+    swap = search_names(confused, camera, weight, H36M_18)
+    assert not swap[:, used[0]].any()
+    if len(used) == 1:
+        assert not swap.any()
+    else:
+        for view in used:
+            same_as_first = flipped[:, view] == flipped[:, used[0]]
+            legs_and_arms = swap[:, view, torch.tensor(H36M_18.mirror_permutation) != torch.arange(18)]
+            assert torch.equal(legs_and_arms.all(-1), ~same_as_first)
+            assert torch.equal(legs_and_arms.any(-1), ~same_as_first)
 
 
 def _walk() -> torch.Tensor:

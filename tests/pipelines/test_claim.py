@@ -5,11 +5,12 @@ import pytest
 from fresh_checkpoint import save_fresh
 from single_views import write_single_views
 
+from mas_ray.config.ablations import without_name_search
 from mas_ray.config.cascade import cpu_cascade, mixed_view_finetune
 from mas_ray.config.jobs import TrainJob
 from mas_ray.config.stage import TeacherConfig
 from mas_ray.pipelines.claim import check_inputs, claim, locked
-from mas_ray.shards.manifest import file_sha256
+from mas_ray.shards.manifest import file_sha256, read_manifest, write_manifest
 
 
 @pytest.fixture
@@ -104,3 +105,15 @@ def test_one_process_trains_a_run(tmp_path):
         locked(tmp_path / "run").__enter__()
     with locked(tmp_path / "run"):
         pass
+
+
+def test_more_views_than_names_can_be_searched_for_are_refused_before_training(job):
+    folder = Path(job.manifest).parent
+    manifest = read_manifest(Path(job.manifest))
+    take = replace(manifest.takes[0], views=tuple(f"cam{n}" for n in range(9)))
+    crowded = folder / "crowded.json"
+    write_manifest(crowded, replace(manifest, takes=(take, *manifest.takes[1:])))
+    many = replace(job, manifest=str(crowded), cascade=cpu_cascade(), single_view_manifest=None, initial=None)
+    with pytest.raises(ValueError, match="a take has 9 views; a cascade with resolve_names takes 8 at most"):
+        check_inputs(many)
+    check_inputs(replace(many, cascade=without_name_search(cpu_cascade())))

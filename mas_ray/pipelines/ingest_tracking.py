@@ -1,0 +1,80 @@
+"""An ingest as an MLflow run: how far it is, and in the end what the dataset holds."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Generator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from mas_ray.config.jobs import IngestJob
+from mas_ray.ingest.tally import Tally
+from mas_ray.shards.manifest import Manifest
+
+if TYPE_CHECKING:
+    from mas_ray.tracking.mlflow_runs import Tracker
+
+_EVERY_S = 10.0
+
+
+@contextmanager
+def tracked(job: IngestJob, *, num_instants_before: int) -> Generator[Callable[[Tally], None]]:
+    """Log the tallies that the block gives, every ten seconds and at its end, if the job has a tracking URI.
+
+    An ingest that goes on finds its run again. Steps are instants, those that earlier sessions committed included.
+
+    Raises:
+        ValueError: The MLflow store cannot be opened.
+    """
+    if job.tracking_uri is None:
+        yield lambda tally: None
+        return
+    tracker = _open(job, job.tracking_uri)
+    start_s = last_s = time.monotonic()
+    latest: Tally | None = None
+
+    def log(tally: Tally) -> None:
+        figures = {
+            "session/views_accepted": tally.accepted,
+            "session/views_rejected": tally.rejected,
+            "session/instants_per_s": tally.instants / max(time.monotonic() - start_s, 1e-9),
+        }
+        tracker.log_figures(tracker.parent, figures, step=num_instants_before + tally.instants)
+
+    def watch(tally: Tally) -> None:
+        nonlocal last_s, latest
+        latest = tally
+        if time.monotonic() - last_s >= _EVERY_S:
+            last_s = time.monotonic()
+            log(tally)
+
+    try:
+        yield watch
+    except BaseException:
+        tracker.finish(tracker.parent, "FAILED")
+        raise
+    if latest is not None:
+        log(latest)
+
+
+def track_dataset(job: IngestJob, manifest: Manifest) -> None:
+    """Log what a finished dataset holds, if the job has a tracking URI."""
+    if job.tracking_uri is None:
+        return
+    tracker, num_instants = _open(job, job.tracking_uri), sum(take.num_instants for take in manifest.takes)
+    rejects = {f"rejects/{reject.level}/{reject.reason}": reject.count for reject in manifest.rejects}
+    held = {"dataset/instants": num_instants, "dataset/takes": len(manifest.takes)}
+    tracker.log_figures(tracker.parent, held | rejects, step=num_instants)
+    tracker.log_file(tracker.parent, Path(job.output) / "manifest.json")
+    tracker.log_file(tracker.parent, Path(job.output) / "job.json")
+    tracker.finish(tracker.parent)
+
+
+def _open(job: IngestJob, tracking_uri: str) -> Tracker:
+    from mas_ray.tracking.mlflow_runs import open_tracker  # two seconds of imports, and only needed here
+
+    output = Path(job.output).absolute()
+    return open_tracker(
+        tracking_uri, storage=output.parent, run_name=f"ingest {output.name}", run_key=f"ingest/{output}"
+    )
