@@ -1,4 +1,4 @@
-"""The main job on real four-camera video: ingest, three stages, evaluation, prediction, report.
+"""The main job on real four-camera video: ingest, fine-tuning, evaluation, prediction, report.
 
 Two CPU workers, about ten minutes on two cores once everything is installed. What it wrote is listed at its end.
 

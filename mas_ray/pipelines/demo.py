@@ -142,7 +142,6 @@ def _finetune() -> CascadeConfig:
         stage,
         name="finetune",
         learning_rates=((4, 5e-4), (2, 2e-4)),
-        loss_weights=replace(stage.loss_weights, anchor=60.0),
         anchor="teacher",
         teacher=TeacherConfig(),
         num_anchor_steps=300,
