@@ -34,7 +34,7 @@ def decode_mask(data: bytes, height: int, width: int) -> Bool[np.ndarray, "heigh
     """Inverse of ``encode_mask``."""
     packed = _ZSTD.decompress(data, decompressed_size=(height * width + 7) // 8, asbytes=True)
     bits = np.unpackbits(np.frombuffer(packed, np.uint8), count=height * width)
-    return bits.reshape(height, width).astype(bool)
+    return bits.reshape(height, width).view(np.bool_)
 
 
 def encode_distances(distances: Float32[np.ndarray, "2 size size"]) -> bytes:

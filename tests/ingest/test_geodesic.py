@@ -1,11 +1,14 @@
 import subprocess
 import sys
 
+import cv2
 import numpy as np
 import pytest
+import skfmm
+from scipy.ndimage import distance_transform_edt
 
 from mas_ray.config.cascade import GeodesicConfig
-from mas_ray.ingest.geodesic import geodesic_distances
+from mas_ray.ingest.geodesic import distance_to_mask, distances_on_map, geodesic_distances
 
 SIZE = 128
 
@@ -39,13 +42,37 @@ def u_shape():
     return mask
 
 
+def lone_seed():
+    """The pixel nearest the centroid is a component of its own."""
+    mask = single_pixel()
+    mask[20:30, 20:30] = mask[91:101, 91:101] = True
+    return mask
+
+
+def blobs(seed):
+    """Anything from specks to a frame with holes."""
+    rng = np.random.default_rng(seed)
+    nodes = int(rng.integers(3, 24))
+    coarse = rng.normal(size=(nodes, nodes)).astype(np.float32)
+    mask = cv2.resize(coarse, (SIZE, SIZE), interpolation=cv2.INTER_CUBIC) > rng.uniform(-0.6, 1.2)
+    return mask if mask.any() else single_pixel()
+
+
+def centre(mask):
+    rows, columns = np.nonzero(mask)
+    nearest = np.argmin((rows - rows.mean()) ** 2 + (columns - columns.mean()) ** 2)
+    return rows[nearest], columns[nearest]
+
+
 CORNERS = {
     "full": ~empty(),
     "one_pixel": single_pixel(),
     "ring": (radius() < 40) & (radius() > 30),
     "two_components": two_components(),
     "hole": (radius() < 40) & (radius() > 6),
+    "crescent": (radius() < 40) & (radius((64, 84)) > 36),
     "u_shape": u_shape(),
+    "lone_seed": lone_seed(),
 }
 
 
@@ -66,6 +93,51 @@ def test_corner_cases_are_finite_and_bounded(name):
 def test_empty_mask():
     with pytest.raises(ValueError, match="mask"):
         geodesic_distances(empty())
+
+
+def test_corner_cases_at_other_sizes():
+    for mask in CORNERS.values():
+        for small in (mask[::2, ::2], mask[20:101, 20:101]):
+            distances = distances_on_map(small)
+            assert distances.shape == (2, *small.shape)
+            assert np.isfinite(distances).all()
+
+
+def test_distance_to_mask_is_exact_to_the_bit():
+    masks = [
+        *map(blobs, range(300)),
+        *[np.random.default_rng(0).random((SIZE, SIZE)) < 1e-4 * 1.2**i for i in range(40)],
+    ]
+    far = np.zeros((256, 256), bool)
+    far[0, 0] = True
+    for mask in (*masks, far, far[:7]):
+        if mask.any():
+            assert distance_to_mask(mask).tobytes() == distance_transform_edt(~mask).tobytes()
+
+
+def test_marching_in_the_box_changes_no_bit():
+    for mask in (*map(blobs, range(100)), *CORNERS.values()):
+        start = np.ma.MaskedArray(np.ones(mask.shape), ~mask)
+        start[centre(mask)] = 0.0
+        if mask.sum() == 1:
+            continue
+        march = skfmm.distance(start)
+        largest = march.max() or 1.0
+        expected = np.where(mask, np.ma.filled(march / largest, 1.0), 0.0).astype(np.float32)
+        assert distances_on_map(mask)[0].tobytes() == expected.tobytes()
+
+
+def test_foreground_agrees_with_a_march_on_a_magnified_copy():
+    """Single pixels of thin, bent passages may be farther off; no shape is on the whole."""
+    for mask in (CORNERS["crescent"], CORNERS["u_shape"], CORNERS["ring"], blobs(6)):
+        row, column = centre(mask)
+        large = mask.repeat(8, 0).repeat(8, 1)
+        y, x = np.ogrid[: 8 * SIZE, : 8 * SIZE]
+        march = skfmm.distance(np.ma.MaskedArray(np.hypot(y - 8 * row - 3.5, x - 8 * column - 3.5) - 3, ~large)) + 3
+        middle = np.ma.filled(march, np.nan).reshape(SIZE, 8, SIZE, 8)[:, 3:5, :, 3:5].mean((1, 3))
+        error = np.abs(distances_on_map(mask)[0] - middle / np.nanmax(middle))
+        assert np.nanmean(error) < 0.01
+        assert np.nanquantile(error, 0.9) < 0.02
 
 
 def test_disc_is_euclidean():
@@ -141,13 +213,12 @@ _DIGEST = """
 import hashlib, sys
 import cv2, numpy as np
 from mas_ray.ingest.geodesic import geodesic_distances
-from mas_ray.shards.images import encode_distances
 cv2.setNumThreads(int(sys.argv[1]))
 digest = hashlib.sha256()
 for seed in range(60):
     coarse = np.random.default_rng(seed).normal(size=(9, 9)).astype(np.float32)
     blobs = cv2.resize(coarse, (256, 256), interpolation=cv2.INTER_CUBIC) > 0.4
-    digest.update(encode_distances(geodesic_distances(blobs)))
+    digest.update(geodesic_distances(blobs).tobytes())
 print(digest.hexdigest())
 """
 
