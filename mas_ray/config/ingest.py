@@ -32,16 +32,57 @@ class ProvidedMasks:
 
 @dataclass(frozen=True, kw_only=True)
 class SamMasks:
-    """Segment Anything, prompted by box and points taken from another method's mask, never from joints."""
+    """Segment Anything, prompted by its own last mask, and by another method's where there is none; never by joints."""
 
     checkpoint: str
-    """Path of a segment-anything checkpoint (``.pth``)."""
+    """Path or URL (``http://``, ``https://``) of a segment-anything checkpoint (``.pth``)."""
     sha256: str
     """Expected SHA-256 of the checkpoint; a mismatch is an error."""
     model: Literal["vit_b", "vit_l", "vit_h"] = "vit_h"
     seed: SelfieMasks | BackgroundMasks | ProvidedMasks = SelfieMasks()
+    """Prompts the first frame, and every frame in which the track is lost. Elsewhere it does not run."""
     num_positive_points: int = 3
     num_negative_points: int = 2
+    min_score: float = 0.5
+    """Smallest IoU that the network may predict of a mask. Below it the track is lost, and a seeded mask nobody."""
+    min_overlap: float = 0.5
+    """Smallest IoU of a mask with the last one, moved on as the person moves; below it the track is lost."""
+    max_area_change: float = 1.5
+    """Largest ratio of a mask's area to the last one's, either way; beyond it the track is lost."""
+    min_seed_overlap: float = 0.3
+    """Smallest IoU of a mask with the seed's, wherever the seed is asked."""
+    check_every: int = 25
+    """After this many masks without it the seed is asked, and a track that has drifted off its mask is lost."""
+
+    def __post_init__(self) -> None:
+        if self.max_area_change < 1.0:
+            raise ValueError(f"max_area_change: expected at least 1, got {self.max_area_change}")
+        if self.check_every < 1:
+            raise ValueError(f"check_every: expected at least 1, got {self.check_every}")
+
+
+@dataclass(frozen=True, kw_only=True)
+class SamWorkers:
+    """Ray actors that run Segment Anything for all take workers. They decide where it runs, not what it finds."""
+
+    num: int = 1
+    cpus_each: float = 1.0
+    gpus_each: float = 1.0
+    """May be a fraction; 0: the network runs on the CPU."""
+    batch_size: int = 8
+    """Frames that a view encodes in one pass of the network: how far it reads ahead."""
+    compile: bool = False
+    """``torch.compile`` the image encoder: minutes at the start, and faster on a GPU from then on."""
+    max_attempts: int = 3
+    """Times that a call is tried whose actor dies."""
+
+    def __post_init__(self) -> None:
+        if self.num < 1:
+            raise ValueError(f"num: expected at least one actor, got {self.num}")
+        if self.batch_size < 1:
+            raise ValueError(f"batch_size: expected at least 1, got {self.batch_size}")
+        if self.max_attempts < 1:
+            raise ValueError(f"max_attempts: expected at least 1, got {self.max_attempts}")
 
 
 MaskConfig = SelfieMasks | BackgroundMasks | ProvidedMasks | SamMasks

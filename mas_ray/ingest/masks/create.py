@@ -13,6 +13,8 @@ from mas_ray.config.ingest import BackgroundMasks, MaskConfig, ProvidedMasks, Sa
 from mas_ray.ingest.masks.background import BackgroundMasker
 from mas_ray.ingest.masks.method import ViewMasker
 from mas_ray.ingest.masks.provided import ProvidedMasker
+from mas_ray.ingest.masks.sam import SamMasker
+from mas_ray.ingest.masks.sam_prompts import PromptableModel
 from mas_ray.ingest.masks.selfie import SelfieMasker, SelfieNetwork
 from mas_ray.ingest.rejects import BadTakeError
 
@@ -28,6 +30,7 @@ def create_view_masker(
     sample_frames: Callable[[int], list[Image]],
     background: Image | None,
     provided: Callable[[int], Mask | None] | None,
+    sam_model: PromptableModel | None = None,
 ) -> ViewMasker:
     """A masker for the frames of one view.
 
@@ -37,6 +40,7 @@ def create_view_masker(
         sample_frames: Gives that many undistorted frames spread over the clip, in order.
         background: Undistorted picture of the empty scene, if the take has one.
         provided: The provided mask of a frame, undistorted, if the take has masks.
+        sam_model: Segment Anything as it runs elsewhere; None loads it into this process where the method needs it.
 
     Raises:
         BadTakeError: The take lacks what the method needs.
@@ -57,8 +61,6 @@ def create_view_masker(
                 raise BadTakeError("no_masks", "the take has no masks/<camera>")
             return ProvidedMasker(provided)
         case SamMasks():
-            from mas_ray.ingest.masks.sam import SamMasker, load_model  # torch loads only for SAM
-
             seed = create_view_masker(
                 config.seed,
                 selfie_model=selfie_model,
@@ -66,6 +68,10 @@ def create_view_masker(
                 background=background,
                 provided=provided,
             )
-            return SamMasker(load_model(config), seed, config)
+            if sam_model is None:
+                from mas_ray.ingest.masks.sam_network import load_network  # torch loads only for SAM
+
+                sam_model = load_network(config)
+            return SamMasker(sam_model, seed, config)
         case _:
             assert_never(config)

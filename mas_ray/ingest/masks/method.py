@@ -15,6 +15,8 @@ class PersonMask:
 
     mask: Bool[np.ndarray, "height width"]
     score: float
+    provenance: str = ""
+    """How the method came to it, where it has several ways."""
 
 
 @runtime_checkable

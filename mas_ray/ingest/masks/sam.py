@@ -1,168 +1,184 @@
-"""Segment Anything, prompted by another method's mask: a box, points deep inside it, points clearly outside."""
+"""Segment Anything on video: a person followed from mask to mask, and found again by another method when lost.
+
+Each frame is prompted with the last mask, moved on as the person moves. Where there is no last mask, or the network's
+answer is not the person's next mask, another method's mask (the seed) prompts the same encoded frame anew. So the
+seed runs on few frames, and no frame goes through the image encoder twice.
+"""
 
 from __future__ import annotations
 
-import functools
-import pickle
-import threading
-from dataclasses import dataclass
-from pathlib import Path
-from typing import Protocol, runtime_checkable
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass, replace
+from itertools import islice
+from typing import Literal
 
-import cv2
 import numpy as np
-import torch
-from jaxtyping import Bool, Float, UInt8
-from segment_anything import SamPredictor, sam_model_registry
 
 from mas_ray.config.ingest import SamMasks
 from mas_ray.ingest.masks.method import PersonMask, ViewMasker
-from mas_ray.ingest.masks.person import box, one_person
-from mas_ray.shards.manifest import file_sha256
+from mas_ray.ingest.masks.person import one_person
+from mas_ray.ingest.masks.sam_prompts import (
+    Candidates,
+    EncodedImage,
+    Image,
+    Logits,
+    Mask,
+    Motion,
+    PromptableModel,
+    Prompts,
+    moved_logits,
+    moved_mask,
+    prompts_from_mask,
+)
 
-_BOX_MARGIN = 0.05
-_NEGATIVE_DISTANCE = 0.15  # of the box's longer side: how far outside the mask a negative point must lie
+Reason = Literal["start", "no_seed", "no_candidate", "score", "overlap", "area", "seed_overlap"]
 
-_loading = threading.Lock()
 
-Image = UInt8[np.ndarray, "height width 3"]
-Mask = Bool[np.ndarray, "height width"]
+@dataclass(frozen=True, kw_only=True)
+class Lost:
+    """There is no mask to go on from, and why; the next frame is seeded."""
+
+    reason: Reason
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
-class Prompts:
-    """Box (left, top, right, bottom) and points (x, y) in pixels; label 1 is inside, 0 outside."""
+class Tracking:
+    """The last accepted mask, from which the next frame's prompts are made.
 
-    box: Float[np.ndarray, " 4"]
-    points: Float[np.ndarray, "points 2"]
-    labels: UInt8[np.ndarray, " points"]
+    Attributes:
+        mask: At the frame's resolution.
+        logits: The same on the network's low-resolution grid.
+        score: The IoU that the network predicts of it.
+        motion_px: How far the person moved to it from the mask before.
+        num_unchecked: Masks since the seed was last asked.
+    """
 
-
-@runtime_checkable
-class PromptableModel(Protocol):
-    """An image and prompts in, candidate masks and the model's estimate of each one's IoU out."""
-
-    def __call__(
-        self, image_rgb: Image, prompts: Prompts
-    ) -> tuple[Bool[np.ndarray, "masks height width"], Float[np.ndarray, " masks"]]:
-        """Segment one image."""
-        ...
-
-
-class SamModel:
-    """A loaded Segment Anything network. Views that share it take turns: a predictor remembers its last image."""
-
-    def __init__(self, predictor: SamPredictor) -> None:
-        self._predictor = predictor
-        self._turn = threading.Lock()
-
-    def __call__(
-        self, image_rgb: Image, prompts: Prompts
-    ) -> tuple[Bool[np.ndarray, "masks height width"], Float[np.ndarray, " masks"]]:
-        """Encode the image and decode the prompts, with three candidates."""
-        with self._turn:
-            self._predictor.set_image(image_rgb)
-            masks, scores, _ = self._predictor.predict(
-                point_coords=prompts.points,
-                point_labels=prompts.labels,
-                box=prompts.box,
-                multimask_output=True,
-            )
-        return np.asarray(masks, dtype=bool), np.asarray(scores, dtype=np.float32)
+    mask: Mask
+    logits: Logits
+    score: float
+    motion_px: Motion = (0.0, 0.0)
+    num_unchecked: int = 0
 
 
 class SamMasker:
-    """Refines a seed method's masks, frame by frame."""
+    """Masks one person through the frames of one shot; ``state`` says where it stands.
+
+    A fresh object begins anew. The seed sees the frames it is asked about in order, with gaps between them.
+    """
 
     def __init__(self, model: PromptableModel, seed: ViewMasker, config: SamMasks) -> None:
         self._model = model
         self._seed = seed
         self._config = config
+        self.state: Tracking | Lost = Lost(reason="start")
 
     def __call__(self, image_rgb: Image, frame: int) -> PersonMask | None:
-        """The candidate that the model believes in and that agrees with the seed.
+        """Mask one frame; None where neither the track nor the seed leads to a mask."""
+        return self._advance(image_rgb, frame, self._model.encode([image_rgb])[0])
 
-        None where the seed finds nobody, or no candidate overlaps it.
+    def masks(self, frames: Iterable[tuple[int, Image | None]]) -> Iterator[PersonMask | None]:
+        """Mask frames in order; None also for a frame without a picture, which the track outlives.
+
+        Frames are read and encoded ``model.batch_size`` at a time: as many pictures are held, and no more are read
+        than that before the first mask of a batch is given.
         """
-        seed = self._seed(image_rgb, frame)
-        if seed is None:
-            return None
-        prompts = prompts_from_mask(
-            seed.mask,
+        remaining = iter(frames)
+        while batch := list(islice(remaining, self._model.batch_size)):
+            images = [image for _, image in batch if image is not None]
+            encoded = iter(self._model.encode(images) if images else ())
+            for frame, image in batch:
+                yield None if image is None else self._advance(image, frame, next(encoded))
+
+    def _advance(self, image: Image, frame: int, encoded: EncodedImage) -> PersonMask | None:
+        seed: PersonMask | None = None
+        if isinstance(self.state, Tracking):
+            self.state = self._followed(self.state, encoded)
+            if isinstance(self.state, Tracking) and self.state.num_unchecked >= self._config.check_every:
+                seed = self._seed(image, frame)
+                self.state = self._checked(self.state, seed)
+            if isinstance(self.state, Tracking):
+                return _person(self.state, "tracked")
+        seed = seed or self._seed(image, frame)
+        self.state = Lost(reason="no_seed") if seed is None else self._seeded(seed.mask, encoded)
+        return _person(self.state, "seeded") if isinstance(self.state, Tracking) else None
+
+    def _followed(self, last: Tracking, encoded: EncodedImage) -> Tracking | Lost:
+        """The track after a frame that its last mask prompts."""
+        expected = moved_mask(last.mask, last.motion_px)
+        if not expected.any():
+            return Lost(reason="overlap")
+        logits = moved_logits(last.logits, last.motion_px, frame_shape=expected.shape)
+        found = choose(encoded.decode(self._prompts(expected, last.motion_px, logits)), expected)
+        if found is None:
+            return Lost(reason="no_candidate")
+        change = float(found.mask.sum() / last.mask.sum())
+        if found.score < self._config.min_score:
+            return Lost(reason="score")
+        if intersection_over_union(found.mask, expected) < self._config.min_overlap:
+            return Lost(reason="overlap")
+        if max(change, 1.0 / change) > self._config.max_area_change:
+            return Lost(reason="area")
+        return replace(found, motion_px=_motion(last.mask, found.mask), num_unchecked=last.num_unchecked + 1)
+
+    def _checked(self, track: Tracking, seed: PersonMask | None) -> Tracking | Lost:
+        """The track after the seed was asked: a seed that sees nobody does not speak against it."""
+        if seed is not None and intersection_over_union(track.mask, seed.mask) < self._config.min_seed_overlap:
+            return Lost(reason="seed_overlap")
+        return replace(track, num_unchecked=0)
+
+    def _seeded(self, seed: Mask, encoded: EncodedImage) -> Tracking | Lost:
+        """The track that begins with a frame that the seed prompts."""
+        if not seed.any():
+            return Lost(reason="no_seed")
+        found = choose(encoded.decode(self._prompts(seed)), seed)
+        if found is None:
+            return Lost(reason="no_candidate")
+        if found.score < self._config.min_score:
+            return Lost(reason="score")
+        if intersection_over_union(found.mask, seed) < self._config.min_seed_overlap:
+            return Lost(reason="seed_overlap")
+        return found
+
+    def _prompts(self, mask: Mask, motion_px: Motion = (0.0, 0.0), logits: Logits | None = None) -> Prompts:
+        return prompts_from_mask(
+            mask,
             num_positive=self._config.num_positive_points,
             num_negative=self._config.num_negative_points,
+            motion_px=motion_px,
+            logits=logits,
         )
-        masks, scores = self._model(image_rgb, prompts)
-        overlaps = [_intersection_over_union(mask, seed.mask) for mask in masks]
-        best = int(np.argmax(scores * overlaps))
-        mask = one_person(masks[best], seed.mask) if overlaps[best] > 0 else None
-        return None if mask is None else PersonMask(mask=mask, score=float(np.clip(scores[best], 0.0, 1.0)))
 
 
-def prompts_from_mask(mask: Mask, *, num_positive: int, num_negative: int) -> Prompts:
-    """Prompts that a person would give: deep inside the body, well apart, and on the ground beside it."""
-    left, top, right, bottom = box(mask)
-    side = max(right - left, bottom - top) + 1
-    height, width = mask.shape
-    margin = _BOX_MARGIN * side
-    corners = np.array([left - margin, top - margin, right + margin, bottom + margin])
-    limits = np.array([width - 1, height - 1, width - 1, height - 1], dtype=np.float64)
-    inside = cv2.distanceTransform(mask.astype(np.uint8), cv2.DIST_L2, 5)
-    outside = cv2.distanceTransform((~mask).astype(np.uint8), cv2.DIST_L2, 5)
-    beside = np.zeros_like(outside)
-    window = slice(max(0, top), bottom + 1), slice(max(0, round(left - side / 2)), round(right + side / 2))
-    beside[window] = np.where(outside[window] >= _NEGATIVE_DISTANCE * side, outside[window], 0.0)
-    positive = _spread_points(inside, num_positive, apart=side / 4)
-    negative = _spread_points(beside, num_negative, apart=side / 2)
-    return Prompts(
-        box=np.clip(corners, 0.0, limits),
-        points=np.concatenate([positive, negative]),
-        labels=np.array([1] * len(positive) + [0] * len(negative), np.uint8),
-    )
+def choose(candidates: Candidates, expected: Mask) -> Tracking | None:
+    """The candidate of largest predicted IoU times overlap with the mask expected; None if none overlaps it."""
+    overlaps = np.array([intersection_over_union(mask, expected) for mask in candidates.masks])
+    agreement = np.clip(candidates.scores, 0.0, 1.0) * overlaps
+    best = int(np.argmax(agreement))
+    if agreement[best] <= 0:
+        return None
+    mask = one_person(candidates.masks[best], expected)
+    if mask is None:
+        return None
+    return Tracking(mask=mask, logits=candidates.logits[best], score=float(min(candidates.scores[best], 1.0)))
 
 
-def load_model(config: SamMasks) -> SamModel:
-    """Load a checkpoint of the expected hash, once per process; tensors only, so that a file cannot bring code.
-
-    Raises:
-        ValueError: The file is missing, has another hash, or does not hold the weights of ``config.model``.
-    """
-    with _loading:  # the views of a take ask for it at the same time
-        return _load_model(config.checkpoint, config.sha256, config.model)
-
-
-@functools.lru_cache(maxsize=1)
-def _load_model(checkpoint: str, sha256: str, model: str) -> SamModel:
-    path = Path(checkpoint)
-    if not path.is_file():
-        raise ValueError(f"masks.checkpoint: {path} does not exist")
-    found = file_sha256(path)
-    if found != sha256:
-        raise ValueError(f"masks.sha256: {path} has {found}, expected {sha256}")
-    network = sam_model_registry[model]()
-    try:
-        network.load_state_dict(torch.load(path, map_location="cpu", weights_only=True))
-    except (RuntimeError, pickle.UnpicklingError) as error:
-        raise ValueError(
-            f"masks.model: {path} does not hold the weights of {model}: {str(error).splitlines()[0]}"
-        ) from None
-    device = "cuda" if torch.cuda.is_available() else "cpu"
-    return SamModel(SamPredictor(network.to(device).eval()))
-
-
-def _spread_points(depth: np.ndarray, num: int, *, apart: float) -> Float[np.ndarray, "points 2"]:
-    """Up to ``num`` positions (x, y) of largest depth, each at least ``apart`` from the others."""
-    depth = depth.astype(np.float32).copy()
-    points: list[tuple[float, float]] = []
-    for _ in range(num):
-        row, column = np.unravel_index(int(np.argmax(depth)), depth.shape)
-        if depth[row, column] <= 0:
-            break
-        points.append((float(column), float(row)))
-        cv2.circle(depth, (int(column), int(row)), max(1, round(apart)), 0.0, -1)
-    return np.array(points, dtype=np.float64).reshape(-1, 2)
-
-
-def _intersection_over_union(a: Mask, b: Mask) -> float:
+def intersection_over_union(a: Mask, b: Mask) -> float:
+    """0 for two empty masks."""
     union = int((a | b).sum())
     return int((a & b).sum()) / union if union else 0.0
+
+
+def _person(track: Tracking, provenance: Literal["seeded", "tracked"]) -> PersonMask:
+    return PersonMask(mask=track.mask, score=track.score, provenance=provenance)
+
+
+def _motion(before: Mask, after: Mask) -> Motion:
+    """From centroid to centroid."""
+    (x0, y0), (x1, y1) = _centroid(before), _centroid(after)
+    return x1 - x0, y1 - y0
+
+
+def _centroid(mask: Mask) -> tuple[float, float]:
+    columns, rows = mask.sum(axis=0), mask.sum(axis=1)
+    x, y = columns @ np.arange(len(columns)), rows @ np.arange(len(rows))
+    return float(x / columns.sum()), float(y / rows.sum())
