@@ -23,7 +23,7 @@ from ray.exceptions import RayActorError
 
 from mas_ray.config.ingest import SamMasks, SamWorkers
 from mas_ray.ingest.masks.sam_image import reduced
-from mas_ray.ingest.masks.sam_prompts import Candidates, Image, Prompts
+from mas_ray.ingest.masks.sam_prompts import Candidates, Images, Prompts
 
 if TYPE_CHECKING:
     from mas_ray.ingest.masks.sam_network import SamNetwork  # torch loads in the actors alone
@@ -43,7 +43,7 @@ class PooledSam:
     actors: tuple[Any, ...]
     batch_size: int
 
-    def encode(self, images_rgb: Sequence[Image]) -> list[PooledFrame]:
+    def encode(self, images_rgb: Images) -> list[PooledFrame]:
         """Hand frames to one of the actors, which encodes them when the first prompt comes."""
         name = uuid.uuid4()
         frames = ray.put([reduced(image) for image in images_rgb])

@@ -10,22 +10,20 @@ import contextlib
 import functools
 import pickle
 import threading
-from collections.abc import Sequence
 from dataclasses import dataclass
-from pathlib import Path
+from typing import Literal
 
 import numpy as np
 import torch
-from jaxtyping import Float, UInt8
+from jaxtyping import Float
 from segment_anything import sam_model_registry
 from segment_anything.modeling import Sam
 from torch import Tensor
 
-from mas_ray import assets
 from mas_ray.config.ingest import SamMasks
+from mas_ray.ingest.masks.sam_checkpoint import local_checkpoint
 from mas_ray.ingest.masks.sam_image import INPUT_SIZE_PX, reduced, reduced_shape
-from mas_ray.ingest.masks.sam_prompts import Candidates, Image, Prompts
-from mas_ray.shards.manifest import file_sha256
+from mas_ray.ingest.masks.sam_prompts import Candidates, Images, Prompts
 
 _GPU_BATCH_SIZE = 8
 
@@ -57,7 +55,7 @@ class SamNetwork:
         """Most frames in one pass of the encoder."""
         return self._batch_size
 
-    def encode(self, images_rgb: Sequence[Image]) -> list[EncodedFrame]:
+    def encode(self, images_rgb: Images) -> list[EncodedFrame]:
         """Run the image encoder once per frame."""
         embeddings = self.embed([reduced(image) for image in images_rgb])
         pairs = zip(images_rgb, embeddings, strict=True)
@@ -66,7 +64,7 @@ class SamNetwork:
             for image, embedding in pairs
         ]
 
-    def embed(self, reduced_rgb: Sequence[UInt8[np.ndarray, "_ _ 3"]]) -> list[Embedding]:
+    def embed(self, reduced_rgb: Images) -> list[Embedding]:
         """Embeddings of frames that ``sam_image.reduced`` has been through; bfloat16 inside on a GPU."""
         embeddings: list[Tensor] = []
         for start in range(0, len(reduced_rgb), self._batch_size):
@@ -98,7 +96,7 @@ class SamNetwork:
             masks = self._sam.postprocess_masks(logits, (rows, columns), (height, width)) > self._sam.mask_threshold
         return Candidates(masks=masks[0].cpu().numpy(), scores=scores[0].cpu().numpy(), logits=logits[0].cpu().numpy())
 
-    def _batch(self, frames: Sequence[UInt8[np.ndarray, "_ _ 3"]]) -> Float[Tensor, "batch 3 size size"]:
+    def _batch(self, frames: Images) -> Float[Tensor, "batch 3 size size"]:
         num = self._batch_size if self._fills_up else len(frames)
         batch = torch.zeros(num, 3, INPUT_SIZE_PX, INPUT_SIZE_PX, device=self._sam.device)
         for place, frame in zip(batch, frames, strict=False):
@@ -146,9 +144,13 @@ def load_network(config: SamMasks, *, batch_size: int | None = None, compile_enc
 
 @functools.lru_cache(maxsize=1)
 def _load_network(
-    checkpoint: str, sha256: str, model: str, batch_size: int | None, compile_encoder: bool
+    checkpoint: str,
+    sha256: str,
+    model: Literal["vit_b", "vit_l", "vit_h"],
+    batch_size: int | None,
+    compile_encoder: bool,
 ) -> SamNetwork:
-    path = _local_checkpoint(checkpoint, sha256)
+    path = local_checkpoint(SamMasks(checkpoint=checkpoint, sha256=sha256, model=model))
     network = sam_model_registry[model]()
     try:
         network.load_state_dict(torch.load(path, map_location="cpu", weights_only=True))
@@ -158,15 +160,3 @@ def _load_network(
     device = "cuda" if torch.cuda.is_available() else "cpu"
     batch_size = batch_size or (_GPU_BATCH_SIZE if device == "cuda" else 1)
     return SamNetwork(network.to(device), batch_size=batch_size, compile_encoder=compile_encoder)
-
-
-def _local_checkpoint(checkpoint: str, sha256: str) -> Path:
-    if checkpoint.startswith(("http://", "https://")):
-        return assets.fetch_url(checkpoint, sha256=sha256)
-    path = Path(checkpoint)
-    if not path.is_file():
-        raise ValueError(f"masks.checkpoint: {path} does not exist")
-    found = file_sha256(path)
-    if found != sha256:
-        raise ValueError(f"masks.sha256: {path} has {found}, expected {sha256}")
-    return path

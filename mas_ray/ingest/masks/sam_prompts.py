@@ -16,6 +16,7 @@ _BOX_MARGIN = 0.05
 _NEGATIVE_DISTANCE = 0.15  # of the box's longer side: how far outside the mask a negative point must lie
 
 Image = UInt8[np.ndarray, "height width 3"]
+Images = Sequence[UInt8[np.ndarray, "_ _ 3"]]
 Mask = Bool[np.ndarray, "height width"]
 Logits = Float32[np.ndarray, "low low"]
 Motion = tuple[float, float]
@@ -72,7 +73,7 @@ class PromptableModel(Protocol):
         """How many frames it likes to encode at once."""
         ...
 
-    def encode(self, images_rgb: Sequence[Image]) -> Sequence[EncodedImage]:
+    def encode(self, images_rgb: Images) -> Sequence[EncodedImage]:
         """Run the image encoder once per frame; frames may differ in size."""
         ...
 
@@ -100,16 +101,17 @@ def prompts_from_mask(
     margin_x, margin_y = (_BOX_MARGIN * side + abs(step) for step in motion_px)
     corners = np.array(corners_px, dtype=np.float64) + np.array([-margin_x, -margin_y, margin_x, margin_y])
     limits = np.array([width - 1, height - 1, width - 1, height - 1], dtype=np.float64)
-    inside = cv2.distanceTransform(mask.astype(np.uint8), cv2.DIST_L2, 5)
-    outside = cv2.distanceTransform((~mask).astype(np.uint8), cv2.DIST_L2, 5)
-    beside = np.zeros_like(outside)
-    window = slice(max(0, top), bottom + 1), slice(max(0, round(left - side / 2)), round(right + side / 2))
-    beside[window] = np.where(outside[window] >= _NEGATIVE_DISTANCE * side, outside[window], 0.0)
+    # Points lie in the mask or beside it, so nothing further off is looked at.
+    first_row, first_column = max(0, top - 1), max(0, round(left - side / 2))
+    near = mask[first_row : bottom + 2, first_column : round(right + side / 2)].astype(np.uint8)
+    inside = cv2.distanceTransform(near, cv2.DIST_L2, 5)
+    outside = cv2.distanceTransform(1 - near, cv2.DIST_L2, 5)
+    beside = np.where(outside >= _NEGATIVE_DISTANCE * side, outside, 0.0)
     positive = _spread_points(inside, num_positive, apart=side / 4)
     negative = _spread_points(beside, num_negative, apart=side / 2)
     return Prompts(
         box=np.clip(corners, 0.0, limits),
-        points=np.concatenate([positive, negative]),
+        points=np.concatenate([positive, negative]) + np.array([first_column, first_row], dtype=np.float64),
         labels=np.array([1] * len(positive) + [0] * len(negative), np.uint8),
         logits=logits,
     )
