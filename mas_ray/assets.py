@@ -169,6 +169,7 @@ def _download_url(url: str, partial: Path) -> None:
     try:
         response = urllib.request.urlopen(request, timeout=_URL_SILENCE_S)
     except urllib.error.HTTPError as error:
+        error.close()
         if error.code != http.HTTPStatus.REQUESTED_RANGE_NOT_SATISFIABLE:
             raise
         return  # nothing is lacking: the hash says whether it is the file

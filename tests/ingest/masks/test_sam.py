@@ -2,7 +2,8 @@ import numpy as np
 import pytest
 from pictures import figure_mask, room
 
-from mas_ray.config.ingest import SamMasks
+from mas_ray.config.ingest import ProvidedMasks, SamMasks
+from mas_ray.ingest.masks.create import create_view_masker
 from mas_ray.ingest.masks.method import PersonMask
 from mas_ray.ingest.masks.sam import Lost, SamMasker, Tracking, choose, intersection_over_union
 from mas_ray.ingest.masks.sam_prompts import Candidates
@@ -274,6 +275,18 @@ def test_a_fresh_masker_remembers_nothing():
     for frame in range(2):
         assert _provenance([SamMasker(model, seed, CONFIG)(_image(frame), frame)]) == ["seeded"]
     assert isinstance(SamMasker(model, seed, CONFIG).state, Lost)
+
+
+def test_a_model_that_runs_elsewhere_is_used_and_no_checkpoint_opened():
+    masker = create_view_masker(
+        SamMasks(checkpoint="nowhere.pth", sha256="0", seed=ProvidedMasks()),
+        selfie_model=None,
+        sample_frames=lambda num: [],
+        background=None,
+        provided={0: BODY}.get,
+        sam_model=KnownMasks({0: [(BODY, 0.9)]}),
+    )
+    assert _provenance([masker(_image(0), 0)]) == ["seeded"]
 
 
 def test_tracks_are_the_whole_state():
