@@ -16,6 +16,7 @@ from mas_ray.config.ingest import (
     MaskConfig,
     MaskQualityConfig,
     NoSplit,
+    SamWorkers,
     SelfieMasks,
     SplitConfig,
 )
@@ -52,6 +53,8 @@ class IngestJob:
     sampling: FrameSampling = FrameSampling()
     split: SplitConfig = NoSplit()
     workers: Workers = Workers()
+    sam_workers: SamWorkers | None = None
+    """Where Segment Anything runs, if the masks are its; None: in the take workers themselves."""
     max_attempts: int = 3
     """A take that kills its worker this often is set aside with the reason ``crashed``."""
     max_reject_fraction: float = 0.5

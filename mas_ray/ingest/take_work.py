@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+import itertools
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import Executor, ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
@@ -12,9 +13,11 @@ import cv2
 from mas_ray.config.ingest import BackgroundMasks, FrameSampling, MaskConfig, ProvidedMasks, SamMasks
 from mas_ray.corpora.take import Clip, Take
 from mas_ray.ingest import commit
-from mas_ray.ingest.decode import VideoInfo, probe, provided_masks, read_background, read_frames, sample_frames
+from mas_ray.ingest.decode import Image, VideoInfo, probe, provided_masks, read_background, read_frames, sample_frames
 from mas_ray.ingest.masks.create import create_view_masker
-from mas_ray.ingest.masks.method import ViewMasker
+from mas_ray.ingest.masks.method import PersonMask, ViewMasker
+from mas_ray.ingest.masks.sam import SamMasker
+from mas_ray.ingest.masks.sam_prompts import PromptableModel
 from mas_ray.ingest.rejects import BadTakeError, Reject
 from mas_ray.ingest.rows import Row, frame_set_row, view_row
 from mas_ray.ingest.tally import Tally
@@ -50,6 +53,8 @@ class TakeSettings:
     max_attempts: int
     num_threads: int
     selfie_model: Path | None
+    sam_model: PromptableModel | None = None
+    """Segment Anything as it runs elsewhere; None: where the method needs it, in the worker itself."""
 
 
 def ingest_take(item: PlannedTake, settings: TakeSettings, *, advance: Callable[[Tally], None]) -> commit.CommitRecord:
@@ -153,24 +158,33 @@ def _masker(clip: Clip, instants: Sequence[int], settings: TakeSettings) -> View
     return create_view_masker(
         masks,
         selfie_model=settings.selfie_model,
+        sam_model=settings.sam_model,
         sample_frames=lambda num: sample_frames(clip, num, frames=instants),
         background=read_background(clip) if isinstance(method, BackgroundMasks) else None,
         provided=provided_masks(clip, instants) if isinstance(method, ProvidedMasks) else None,
     )
 
 
+def _persons(masker: ViewMasker, frames: Iterable[tuple[int, Image | None]]) -> Iterator[PersonMask | None]:
+    """The person of each frame in order; Segment Anything reads a batch ahead."""
+    if isinstance(masker, SamMasker):
+        return masker.masks(frames)
+    return (None if image is None else masker(image, frame) for frame, image in frames)
+
+
 def _view_outcomes(
     clip: Clip, masker: ViewMasker, instants: Sequence[int], parameters: IngestParameters
 ) -> Iterator[Row | str]:
     """For each instant the view's row, or the reason why there is none."""
-    for instant, image in read_frames(clip, instants):
+    frames, ahead = itertools.tee(read_frames(clip, instants))  # holds what a batch of the masker is ahead
+    for (_, image), person in zip(frames, _persons(masker, ahead), strict=True):
         if image is None:
             yield "undecodable"
             continue
         yield view_row(
             clip,
             image,
-            person=masker(image, instant),
+            person=person,
             mask_source=type(parameters.masks).__name__,
             mask_quality=parameters.mask_quality,
             crop=parameters.crop,

@@ -1,4 +1,4 @@
-"""``mas-ray evaluate``: predictions of a checkpoint against reference joints. Nothing else reads joints from annotations."""
+"""``mas-ray evaluate``: predictions of a checkpoint against reference joints. Nothing else reads those."""
 
 from __future__ import annotations
 

@@ -23,12 +23,14 @@ from mas_ray.corpora import folder as folder_corpus
 from mas_ray.corpora.take import Take
 from mas_ray.ingest import commit
 from mas_ray.ingest.decode import estimate_num_frames
+from mas_ray.ingest.masks.sam_checkpoint import local_checkpoint
 from mas_ray.ingest.take_work import PlannedTake, TakeSettings, sampled_instants
 from mas_ray.pipelines import session
 from mas_ray.pipelines.assemble import ExistingDataset, assemble
 from mas_ray.pipelines.ingest_tracking import track_dataset, tracked
 from mas_ray.pipelines.ingest_workers import ingest_on_ray
 from mas_ray.pipelines.progress import note
+from mas_ray.pipelines.sam_pool import PooledSam, sam_pool
 from mas_ray.shards.manifest import IngestParameters, Manifest
 
 _BYTES_PER_PIXEL = 0.4
@@ -62,11 +64,14 @@ def ingest(job: IngestJob) -> Manifest:
             _check_disk(job, todo)
             settings = _settings(job, parameters)
             try:
-                with tracked(job, num_instants_before=_num_committed(planned)) as watch, session.connect():
-                    session.require(job.workers, "ingest")
+                with (
+                    tracked(job, num_instants_before=_num_committed(planned)) as watch,
+                    session.connect(),
+                    _sam(job) as sam_model,
+                ):
                     ingest_on_ray(
                         todo,
-                        settings,
+                        replace(settings, sam_model=sam_model),
                         job.workers,
                         num_instants=_num_instants(job, todo),
                         watch=watch,
@@ -104,6 +109,8 @@ def _check_folders(job: IngestJob) -> None:
 def _settings(job: IngestJob, parameters: IngestParameters) -> TakeSettings:
     """What the takes share; fetches the mask method's network where it needs one."""
     network = assets.SELFIE_SEGMENTATION
+    if isinstance(job.masks, SamMasks):
+        local_checkpoint(job.masks)  # what is wrong with it is said before Ray starts
     return TakeSettings(
         parameters=parameters,
         masks=job.masks,
@@ -114,9 +121,21 @@ def _settings(job: IngestJob, parameters: IngestParameters) -> TakeSettings:
     )
 
 
+@contextmanager
+def _sam(job: IngestJob) -> Generator[PooledSam | None]:
+    """The pool of the job's mask method, if it has one, once the cluster is known to hold it beside the workers."""
+    pool = job.sam_workers if isinstance(job.masks, SamMasks) else None
+    session.require(job.workers, "ingest", beside=pool)
+    if pool is None or not isinstance(job.masks, SamMasks):
+        yield None
+        return
+    with sam_pool(job.masks, pool) as model:
+        yield model
+
+
 def _without_place(masks: MaskConfig) -> MaskConfig:
     """The method without where its checkpoint lies: its hash says which it is."""
-    return replace(masks, checkpoint=Path(masks.checkpoint).name) if isinstance(masks, SamMasks) else masks
+    return replace(masks, checkpoint="") if isinstance(masks, SamMasks) else masks
 
 
 def _mask_model_sha256(job: IngestJob) -> str | None:

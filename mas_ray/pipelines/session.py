@@ -14,6 +14,7 @@ from pathlib import Path
 import ray
 from ray._raylet import Config  # pyright: ignore[reportAttributeAccessIssue]  # compiled, without stubs
 
+from mas_ray.config.ingest import SamWorkers
 from mas_ray.config.jobs import Workers
 
 _KNOCK_S = 10.0
@@ -55,22 +56,24 @@ def connect(num_cpus: int | None = None) -> Generator[None, None, None]:
         ray.shutdown()
 
 
-def require(workers: Workers, what: str, *, memory_each_bytes: int = 0) -> None:
-    """Check that the cluster can ever hold a job's workers; Ray itself would wait for ever.
+def require(workers: Workers, what: str, *, memory_each_bytes: int = 0, beside: SamWorkers | None = None) -> None:
+    """Check that the cluster can ever hold a job's workers, all at once; Ray itself would wait for ever.
 
     Raises:
         ValueError: It cannot; one line names the resource, what is asked and what is there.
     """
     there = ray.cluster_resources()
+    pools = (workers, beside) if beside else (workers,)
+    num = sum(pool.num for pool in pools)
     asked = {
-        "CPU": (workers.num * workers.cpus_each, 1, "CPUs"),
-        "GPU": (workers.num * workers.gpus_each, 1, "GPUs"),
+        "CPU": (sum(pool.num * pool.cpus_each for pool in pools), 1, "CPUs"),
+        "GPU": (sum(pool.num * pool.gpus_each for pool in pools), 1, "GPUs"),
         "memory": (workers.num * memory_each_bytes, 2**30, "GiB of memory"),
     }
     for resource, (amount, unit, name) in asked.items():
         if amount > there.get(resource, 0):
             raise ValueError(
-                f"workers: {what} asks for {workers.num} workers with {amount / unit:g} {name} together, "
+                f"workers: {what} asks for {num} workers with {amount / unit:g} {name} together, "
                 f"Ray has {there.get(resource, 0) / unit:g}"
             )
 

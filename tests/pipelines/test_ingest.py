@@ -67,7 +67,7 @@ def ingested(monkeypatch):
 
     monkeypatch.setattr(pipeline, "ingest_on_ray", here)
     monkeypatch.setattr(pipeline.session, "connect", nullcontext)
-    monkeypatch.setattr(pipeline.session, "require", lambda workers, what: None)
+    monkeypatch.setattr(pipeline.session, "require", lambda workers, what, beside: None)
     monkeypatch.setattr(compact, "ROWS_PER_SHARD", 10)
     return done
 
