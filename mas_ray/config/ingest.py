@@ -112,17 +112,56 @@ class CropConfig:
 
 @dataclass(frozen=True, kw_only=True)
 class FrameSampling:
-    """Which frames of a take become instants."""
+    """Which frames of a take become instants: every ``stride``-th, or by rate, or a budget spread over the take."""
 
     stride: int = 1
+    frames_per_s: float | None = None
+    """The frames nearest in time to so many instants per second, whatever the video's own rate is."""
+    num_spread: int | None = None
+    """At most so many instants of each take, evenly spread over it."""
     max_instants: int | None = None
     """At most this many instants of each take, from its start."""
 
     def __post_init__(self) -> None:
         if self.stride < 1:
             raise ValueError(f"stride: expected at least 1, got {self.stride}")
+        if self.frames_per_s is not None and not 0 < self.frames_per_s < float("inf"):
+            raise ValueError(f"frames_per_s: expected more than 0, got {self.frames_per_s}")
+        if self.num_spread is not None and self.num_spread < 1:
+            raise ValueError(f"num_spread: expected at least 1, got {self.num_spread}")
         if self.max_instants is not None and self.max_instants < 1:
             raise ValueError(f"max_instants: expected at least 1, got {self.max_instants}")
+        ways = {
+            "stride": self.stride != 1,
+            "frames_per_s": self.frames_per_s is not None,
+            "num_spread": self.num_spread is not None,
+        }
+        chosen = [name for name, given in ways.items() if given]
+        if len(chosen) > 1:
+            raise ValueError(f"{chosen[0]}: expected one way to choose frames, got {' and '.join(chosen)}")
+        if self.num_spread is not None and self.max_instants is not None:
+            raise ValueError("max_instants: expected none beside num_spread, which limits their number already")
+
+
+@dataclass(frozen=True, kw_only=True)
+class DecodeLimits:
+    """What the decoding of one video may take; a video that takes more is a reject with its reason."""
+
+    max_frame_s: float = 60.0
+    """Longest wait for the decoder's next frame or other sign of life."""
+    max_clip_s: float = 6 * 3600.0
+    """Longest that a video's decoder may be waited for in all."""
+    max_memory_mb: int = 3072
+    """Address space that decoding may take, in MiB, the frames on their way included."""
+    max_pixels: int = 36_000_000
+    """Largest frame; 8K has 33 million pixels."""
+    max_frames: int = 2_000_000
+    """Longest video, by its header and by what it holds; nine hours at 60 frames per second are within it."""
+
+    def __post_init__(self) -> None:
+        for name in ("max_frame_s", "max_clip_s", "max_memory_mb", "max_pixels", "max_frames"):
+            if getattr(self, name) <= 0:
+                raise ValueError(f"{name}: expected more than 0, got {getattr(self, name)}")
 
 
 @dataclass(frozen=True, kw_only=True)
