@@ -5,16 +5,20 @@ import numpy as np
 import pytest
 from moving_square import HEIGHT, WIDTH, figure_mask, picture, write_video
 
+from mas_ray.config.ingest import DecodeLimits
 from mas_ray.corpora.take import Calibration, Clip
-from mas_ray.ingest.decode import (
-    estimate_num_frames,
-    probe,
-    provided_masks,
-    read_background,
-    read_frames,
-    sample_frames,
-)
+from mas_ray.ingest.decode import open_clip
 from mas_ray.ingest.rejects import BadTakeError
+
+
+def probe(clip):
+    with open_clip(clip, DecodeLimits()) as source:
+        return source.info
+
+
+def read_frames(clip, numbers):
+    with open_clip(clip, DecodeLimits()) as source:
+        return list(source.frames(numbers))
 
 
 def calibration(**changes):
@@ -39,11 +43,10 @@ def frame_number(image):
     return round((float(image[image > 75].mean()) - 100) / 5)
 
 
-def test_probe_and_estimate(video):
+def test_info(video):
     info = probe(Clip(view="cam", video=str(video), calibration=calibration()))
     assert (info.width_px, info.height_px, info.frames_per_s, info.num_frames) == (WIDTH, HEIGHT, 25, 24)
-    assert estimate_num_frames(Clip(view="cam", video=str(video))) == 24
-    assert estimate_num_frames(Clip(view="cam", video="nowhere.mp4")) == 0
+    np.testing.assert_allclose(info.times_s, np.arange(24) / 25, atol=1e-9)
 
 
 def test_frames_keep_their_numbers(video):
@@ -127,16 +130,27 @@ def test_undistorted_pixels_lie_where_the_pinhole_says(tmp_path):
     weight = undistorted[..., 0].astype(float) * (undistorted[..., 0] > 60)
     centroid = np.array([(xx * weight).sum(), (yy * weight).sum()]) / weight.sum()
     assert np.linalg.norm(centroid - pinhole) < 0.15
-    mask = provided_masks(clip, [1])(1)
+    with open_clip(clip, DecodeLimits()) as source:
+        mask = source.masks([1])(1)
     assert mask is not None
     centre = np.argwhere(mask).mean(axis=0)[::-1]
     assert np.linalg.norm(centre - pinhole) < 0.5
 
 
-def test_sample_frames_are_spread_and_skip_what_is_missing(video):
-    clip = Clip(view="cam", video=str(video))
-    assert [frame_number(image) for image in sample_frames(clip, 3, frames=range(21))] == [0, 10, 20]
-    assert len(sample_frames(clip, 5, frames=[1, 2, 99])) == 2
+def test_samples_are_spread_and_skip_what_is_missing(video):
+    with open_clip(Clip(view="cam", video=str(video)), DecodeLimits()) as source:
+        assert [frame_number(image) for image in source.sample(3, frames=range(21))] == [0, 10, 20]
+        assert len(source.sample(5, frames=[1, 2, 99])) == 2
+
+
+def test_small_frames_are_those_of_the_clip(video):
+    clip = Clip(view="cam", video=str(video), calibration=calibration(distortion=np.array([-0.3, 0.05, 0.0, 0.0])))
+    with open_clip(clip, DecodeLimits()) as source:
+        small = dict(source.small_frames([0, 7, 99], size_px=36))
+    assert small[99] is None
+    expected = cv2.resize(picture(7, 1), (48, 36), interpolation=cv2.INTER_AREA)
+    assert np.abs(small[7].astype(int) - expected).mean() < 2
+    assert np.abs(small[0].astype(int) - expected).mean() > 5
 
 
 def test_provided_masks_from_video_and_folder(video, tmp_path):
@@ -145,21 +159,29 @@ def test_provided_masks_from_video_and_folder(video, tmp_path):
     folder.mkdir()
     for i in (0, 2):
         cv2.imwrite(str(folder / f"{i:06d}.png"), grey[i])
-    for source in (write_video(tmp_path / "masks.mp4", grey), folder):
-        mask_of = provided_masks(Clip(view="cam", video=str(video), masks=str(source)), [0, 2, 3, 9])
-        np.testing.assert_array_equal(mask_of(0), figure_mask(0, 1))
-        np.testing.assert_array_equal(mask_of(2), figure_mask(2, 1))
-        assert (mask_of(3) is None) == (source == folder)
-        assert mask_of(9) is None
+    for masks in (write_video(tmp_path / "masks.mp4", grey), folder):
+        with open_clip(Clip(view="cam", video=str(video), masks=str(masks)), DecodeLimits()) as source:
+            frames = source.frames([0, 2, 3, 9])
+            mask_of = source.masks([0, 2, 3, 9])
+            for number, image in frames:  # side by side, as ingest reads them
+                assert frame_number(image) == number
+                mask = mask_of(number)
+                if number in (0, 2):
+                    np.testing.assert_array_equal(mask, figure_mask(number, 1))
+                else:
+                    assert (mask is None) == (number == 9 or masks == folder)
 
 
 def test_masks_and_background_of_another_size(video, tmp_path):
     path = tmp_path / "000000.png"
     cv2.imwrite(str(path), np.zeros((10, 10), np.uint8))
-    with pytest.raises(BadTakeError, match="frame 0 is 10x10 px, the video 96x72 px"):
-        provided_masks(Clip(view="cam", video=str(video), masks=str(tmp_path)), [0])(0)
-    with pytest.raises(BadTakeError, match="provides no masks"):
-        provided_masks(Clip(view="cam", video=str(video)), [0])
-    with pytest.raises(BadTakeError, match="the picture is 10x10 px, the video 96x72 px"):
-        read_background(Clip(view="cam", video=str(video), background=str(path)))
-    assert read_background(Clip(view="cam", video=str(video))) is None
+    clip = Clip(view="cam", video=str(video), masks=str(tmp_path), background=str(path))
+    with open_clip(clip, DecodeLimits()) as source:
+        with pytest.raises(BadTakeError, match="frame 0 is 10x10 px, the video 96x72 px"):
+            source.masks([0])(0)
+        with pytest.raises(BadTakeError, match="the picture is 10x10 px, the video 96x72 px"):
+            source.background()
+    with open_clip(Clip(view="cam", video=str(video)), DecodeLimits()) as source:
+        with pytest.raises(BadTakeError, match="provides no masks"):
+            source.masks([0])
+        assert source.background() is None
