@@ -36,9 +36,12 @@ _PACKAGE_ROOT = str(Path(__file__).parents[2])
 _CRASHES = {signal.SIGSEGV, signal.SIGABRT, signal.SIGBUS, signal.SIGFPE, signal.SIGILL, signal.SIGTRAP, signal.SIGSYS}
 
 # Isolated and without site-packages' start-up files it starts in half the time; it imports what its parent would.
-_COMMAND = (
-    "import json, sys; sys.path[:] = json.loads(sys.argv[1]); import {0} as child; child.main(*map(int, sys.argv[2:]))"
-)
+_COMMAND = """
+import json, sys
+sys.path[:] = json.loads(sys.argv[1])
+from mas_ray.ingest import decoder_child
+decoder_child.main(*map(int, sys.argv[2:]))
+"""
 
 
 class DecoderProcess:
@@ -47,36 +50,36 @@ class DecoderProcess:
     One stream of frames runs at a time: to begin another is to leave the one before.
     """
 
-    def __init__(self, path: str, limits: DecodeLimits, *, child: str = "mas_ray.ingest.decoder_child") -> None:
+    def __init__(self, path: str, limits: DecodeLimits) -> None:
         """Start the process; it opens the video when its ``info`` is asked for.
 
         Args:
             path: The video.
             limits: What its decoding may take.
-            child: The module that the process runs.
         """
         self._path, self._limits = path, limits
         self._info: VideoInfo | None = None
         self._memory: mmap.mmap | None = None
         self._waited_s, self._stream, self._lines = 0.0, 0, b""
-        with contextlib.ExitStack() as childs:  # its ends of the pipes, closed here once it has them
-            self._files = contextlib.ExitStack()
-            requests, self._requests = self._pipe(childs, self._files)
-            self._replies, replies = self._pipe(self._files, childs)
-            lifeline, _ = self._pipe(childs, self._files)
+        # The child's ends of the pipes are closed here once it has them.
+        with contextlib.ExitStack() as childs, contextlib.ExitStack() as ours:
+            requests, self._requests = self._pipe(childs, ours)
+            self._replies, replies = self._pipe(ours, childs)
+            lifeline, _ = self._pipe(childs, ours)
             self._frames = os.memfd_create("frames")
-            self._files.callback(os.close, self._frames)
+            ours.callback(os.close, self._frames)
             fds = (requests, replies, self._frames, lifeline)
             arguments = map(str, (*fds, limits.max_memory_mb * 2**20))
             paths = json.dumps([*sys.path, _PACKAGE_ROOT])
             self._process = subprocess.Popen(
-                [sys.executable, "-I", "-S", "-c", _COMMAND.format(child), paths, *arguments],
+                [sys.executable, "-I", "-S", "-c", _COMMAND, paths, *arguments],
                 stdin=subprocess.DEVNULL,
                 stdout=subprocess.DEVNULL,
                 pass_fds=fds,
                 process_group=0,  # Ctrl-C is its parent's to answer
                 env={**os.environ, "OPENBLAS_NUM_THREADS": "1", "OMP_NUM_THREADS": "1"},
             )
+            self._files = ours.pop_all()
 
     @staticmethod
     def _pipe(reader: contextlib.ExitStack, writer: contextlib.ExitStack) -> tuple[int, int]:
