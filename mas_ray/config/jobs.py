@@ -12,6 +12,7 @@ from mas_ray.config.ablations import Ablation
 from mas_ray.config.cascade import CascadeConfig, paper_cascade
 from mas_ray.config.ingest import (
     CropConfig,
+    DecodeLimits,
     FrameSampling,
     MaskConfig,
     MaskQualityConfig,
@@ -51,6 +52,7 @@ class IngestJob:
     mask_quality: MaskQualityConfig = MaskQualityConfig()
     crop: CropConfig = CropConfig()
     sampling: FrameSampling = FrameSampling()
+    decode: DecodeLimits = DecodeLimits()
     split: SplitConfig = NoSplit()
     workers: Workers = Workers()
     sam_workers: SamWorkers | None = None

@@ -2,25 +2,30 @@
 
 from __future__ import annotations
 
+import errno
 import itertools
+import shutil
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import Executor, ThreadPoolExecutor
+from contextlib import ExitStack
 from dataclasses import dataclass
 from pathlib import Path
 
 import cv2
 
-from mas_ray.config.ingest import BackgroundMasks, FrameSampling, MaskConfig, ProvidedMasks, SamMasks
+from mas_ray.config.ingest import BackgroundMasks, CropConfig, DecodeLimits, MaskConfig, ProvidedMasks, SamMasks
 from mas_ray.corpora.take import Clip, Take
 from mas_ray.ingest import commit
-from mas_ray.ingest.decode import Image, VideoInfo, probe, provided_masks, read_background, read_frames, sample_frames
+from mas_ray.ingest.decode import ClipSource, Image, open_clip
 from mas_ray.ingest.masks.create import create_view_masker
 from mas_ray.ingest.masks.method import PersonMask, ViewMasker
 from mas_ray.ingest.masks.sam import SamMasker
 from mas_ray.ingest.masks.sam_prompts import PromptableModel
 from mas_ray.ingest.rejects import BadTakeError, Reject
 from mas_ray.ingest.rows import Row, frame_set_row, view_row
+from mas_ray.ingest.sampling import sampled_frames
 from mas_ray.ingest.tally import Tally
+from mas_ray.ingest.video import VideoInfo
 from mas_ray.shards.manifest import IngestParameters, file_sha256
 from mas_ray.shards.write import write_rows
 
@@ -34,6 +39,8 @@ class PlannedTake:
     content: str
 
 
+_BYTES_PER_PIXEL = 0.4
+"""Of a view in a shard: JPEG, mask and distances together, measured on people."""
 _MOST_DEATHS = 10
 """Of one take in all sessions together: then even a take that only ever dies with its driver is set aside."""
 
@@ -48,6 +55,8 @@ class TakeSettings:
     parameters: IngestParameters
     masks: MaskConfig
     """As the job has it; the parameters leave out where a checkpoint lies."""
+    limits: DecodeLimits
+    """What the decoding of one video may take."""
     session: str
     """Names this run of ingest in the attempt journals."""
     max_attempts: int
@@ -82,7 +91,7 @@ def ingest_take(item: PlannedTake, settings: TakeSettings, *, advance: Callable[
             rows, rejects = iter(()), [Reject(take_id=take.take_id, reason="crashed", detail=crashed)]
         else:
             rejects = list[Reject]()
-            rows = _rows(take, settings, rejects, advance)
+            rows = _rows(item, settings, rejects, advance)
         instants, rejects = _write_part(commit.part_path(folder), rows, take, rejects)
         record = commit.CommitRecord(
             take_id=take.take_id,
@@ -93,11 +102,6 @@ def ingest_take(item: PlannedTake, settings: TakeSettings, *, advance: Callable[
         )
         commit.write_record(folder, record)
     return record
-
-
-def sampled_instants(sampling: FrameSampling, num_frames: int) -> range:
-    """The frame numbers that become instants."""
-    return range(0, num_frames, sampling.stride)[: sampling.max_instants]
 
 
 def _write_part(path: Path, rows: Iterator[Row], take: Take, rejects: list[Reject]) -> tuple[list[int], list[Reject]]:
@@ -119,14 +123,21 @@ def _write_part(path: Path, rows: Iterator[Row], take: Take, rejects: list[Rejec
     return instants, rejects
 
 
-def _rows(take: Take, settings: TakeSettings, rejects: list[Reject], advance: Callable[[Tally], None]) -> Iterator[Row]:
+def _rows(
+    item: PlannedTake, settings: TakeSettings, rejects: list[Reject], advance: Callable[[Tally], None]
+) -> Iterator[Row]:
     """The rows of a take in order. Views run side by side, one instant at a time; ``rejects`` grows in order."""
+    take = item.take
     cv2.setNumThreads(1)  # parallelism is over takes and views
-    infos = [probe(clip) for clip in take.clips]
-    _check_synchronised(take, infos)
-    instants = sampled_instants(settings.parameters.sampling, infos[0].num_frames)
-    with ThreadPoolExecutor(max_workers=max(1, min(settings.num_threads, len(take.clips)))) as threads:
-        views = _open_views(take, instants, settings, threads)
+    num_threads = max(1, min(settings.num_threads, len(take.clips)))
+    with ExitStack() as opened, ThreadPoolExecutor(max_workers=num_threads) as threads:
+        sources = [opened.enter_context(open_clip(clip, settings.limits)) for clip in take.clips]
+        infos = [source.info for source in sources]
+        _check_synchronised(take, infos)
+        instants = sampled_frames(settings.parameters.sampling, infos[0].times_s)
+        _check_disk(item.folder, len(take.clips) * len(instants), settings.parameters.crop)
+        advance(Tally(planned=len(instants)))
+        views = _open_views(take, sources, instants, settings, threads)
         for instant in instants:
             found: list[Row | str] = list(threads.map(lambda view: next(view), views))
             rejects += [
@@ -136,22 +147,31 @@ def _rows(take: Take, settings: TakeSettings, rejects: list[Reject], advance: Ca
             ]
             rows = [outcome for outcome in found if not isinstance(outcome, str)]
             if rows:
-                timestamp_s = float(instant / infos[0].frames_per_s)
+                timestamp_s = float(infos[0].times_s[instant])
                 yield frame_set_row(take.take_id, instant, timestamp_s=timestamp_s, views=rows)
             else:
                 rejects.append(Reject(take_id=take.take_id, instant=instant, reason="no_views"))
             advance(Tally(instants=1, accepted=len(rows), rejected=len(found) - len(rows)))
 
 
+def _check_disk(folder: Path, num_views: int, crop: CropConfig) -> None:
+    """Before hours of work: parts and shards stand side by side for a while."""
+    needed = 2 * num_views * crop.size_px**2 * _BYTES_PER_PIXEL
+    free = shutil.disk_usage(folder).free
+    if needed > free:
+        message = f"{num_views} views need about {needed / 2**30:.1f} GiB, {free / 2**30:.1f} GiB are free"
+        raise OSError(errno.ENOSPC, message)
+
+
 def _open_views(
-    take: Take, instants: Sequence[int], settings: TakeSettings, threads: Executor
+    take: Take, sources: Sequence[ClipSource], instants: Sequence[int], settings: TakeSettings, threads: Executor
 ) -> list[Iterator[Row | str]]:
-    maskers = threads.map(lambda clip: _masker(clip, instants, settings), take.clips)
-    pairs = zip(take.clips, maskers, strict=True)
-    return [_view_outcomes(clip, masker, instants, settings.parameters) for clip, masker in pairs]
+    maskers = threads.map(lambda source: _masker(source, instants, settings), sources)
+    views = zip(take.clips, sources, maskers, strict=True)
+    return [_view_outcomes(clip, source, masker, instants, settings.parameters) for clip, source, masker in views]
 
 
-def _masker(clip: Clip, instants: Sequence[int], settings: TakeSettings) -> ViewMasker:
+def _masker(source: ClipSource, instants: Sequence[int], settings: TakeSettings) -> ViewMasker:
     """The mask method for one view, given what it needs of the take."""
     masks = settings.masks
     method = masks.seed if isinstance(masks, SamMasks) else masks
@@ -159,9 +179,9 @@ def _masker(clip: Clip, instants: Sequence[int], settings: TakeSettings) -> View
         masks,
         selfie_model=settings.selfie_model,
         sam_model=settings.sam_model,
-        sample_frames=lambda num: sample_frames(clip, num, frames=instants),
-        background=read_background(clip) if isinstance(method, BackgroundMasks) else None,
-        provided=provided_masks(clip, instants) if isinstance(method, ProvidedMasks) else None,
+        sample_frames=lambda num: source.sample(num, frames=instants),
+        background=source.background() if isinstance(method, BackgroundMasks) else None,
+        provided=source.masks(instants) if isinstance(method, ProvidedMasks) else None,
     )
 
 
@@ -173,10 +193,10 @@ def _persons(masker: ViewMasker, frames: Iterable[tuple[int, Image | None]]) -> 
 
 
 def _view_outcomes(
-    clip: Clip, masker: ViewMasker, instants: Sequence[int], parameters: IngestParameters
+    clip: Clip, source: ClipSource, masker: ViewMasker, instants: Sequence[int], parameters: IngestParameters
 ) -> Iterator[Row | str]:
     """For each instant the view's row, or the reason why there is none."""
-    frames, ahead = itertools.tee(read_frames(clip, instants))  # holds what a batch of the masker is ahead
+    frames, ahead = itertools.tee(source.frames(instants))  # holds what a batch of the masker is ahead
     for (_, image), person in zip(frames, _persons(masker, ahead), strict=True):
         if image is None:
             yield "undecodable"

@@ -9,6 +9,8 @@ from dataclasses import dataclass
 class Tally:
     """Instants looked at, and what became of their views."""
 
+    planned: int = 0
+    """Instants of the takes begun."""
     instants: int = 0
     accepted: int = 0
     """Views that are in a row."""
@@ -17,6 +19,7 @@ class Tally:
 
     def __add__(self, other: Tally) -> Tally:
         return Tally(
+            planned=self.planned + other.planned,
             instants=self.instants + other.instants,
             accepted=self.accepted + other.accepted,
             rejected=self.rejected + other.rejected,

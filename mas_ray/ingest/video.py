@@ -190,20 +190,6 @@ def open_video(path: str, *, max_pixels: int, max_frames: int, alive: Callable[[
     return Video(path=path, info=info, timeline=timeline, max_pixels=max_pixels, alive=alive)
 
 
-def estimate_times_s(path: str, *, max_frames: int) -> np.ndarray:
-    """When the frames are shown by what a video's header claims; empty if it says nothing. For estimates alone."""
-    try:
-        with _open(path) as container:
-            stream = container.streams.video[0]
-            rate = stream.average_rate
-            num_frames = stream.frames
-            if not num_frames and container.duration and rate:
-                num_frames = round(container.duration / av.time_base * rate)
-    except (av.error.FFmpegError, OSError, UnicodeError, IndexError):
-        return np.zeros(0)
-    return np.arange(min(max(num_frames, 0), max_frames)) / float(rate or 25)
-
-
 def _open(path: str) -> InputContainer:
     options = {"format_whitelist": _CONTAINERS, "protocol_whitelist": "file"}
     return av.open(f"file:{path}", container_options=options)

@@ -7,7 +7,6 @@ last. What is already committed, or in a shard that verifies, is never done agai
 from __future__ import annotations
 
 import fcntl
-import shutil
 import uuid
 from collections.abc import Generator
 from concurrent.futures import ThreadPoolExecutor
@@ -22,9 +21,8 @@ from mas_ray.config.jobs import IngestJob
 from mas_ray.corpora import folder as folder_corpus
 from mas_ray.corpora.take import Take
 from mas_ray.ingest import commit
-from mas_ray.ingest.decode import estimate_num_frames
 from mas_ray.ingest.masks.sam_checkpoint import local_checkpoint
-from mas_ray.ingest.take_work import PlannedTake, TakeSettings, sampled_instants
+from mas_ray.ingest.take_work import PlannedTake, TakeSettings
 from mas_ray.pipelines import session
 from mas_ray.pipelines.assemble import ExistingDataset, assemble
 from mas_ray.pipelines.ingest_tracking import track_dataset, tracked
@@ -32,9 +30,6 @@ from mas_ray.pipelines.ingest_workers import ingest_on_ray
 from mas_ray.pipelines.progress import note
 from mas_ray.pipelines.sam_pool import PooledSam, sam_pool
 from mas_ray.shards.manifest import IngestParameters, Manifest
-
-_BYTES_PER_PIXEL = 0.4
-"""Of a view in a shard: JPEG, mask and distances together, measured on people."""
 
 
 def ingest(job: IngestJob) -> Manifest:
@@ -61,7 +56,6 @@ def ingest(job: IngestJob) -> Manifest:
         old = ExistingDataset.open(output)
         todo = [item for item in planned if not _has_rows(item, old)]
         if todo:
-            _check_disk(job, todo)
             settings = _settings(job, parameters)
             try:
                 with (
@@ -73,7 +67,6 @@ def ingest(job: IngestJob) -> Manifest:
                         todo,
                         replace(settings, sam_model=sam_model),
                         job.workers,
-                        num_instants=_num_instants(job, todo),
                         watch=watch,
                     )
             except KeyboardInterrupt:
@@ -114,6 +107,7 @@ def _settings(job: IngestJob, parameters: IngestParameters) -> TakeSettings:
     return TakeSettings(
         parameters=parameters,
         masks=job.masks,
+        limits=job.decode,
         session=uuid.uuid4().hex,
         max_attempts=job.max_attempts,
         num_threads=int(job.workers.cpus_each),
@@ -195,19 +189,3 @@ def _num_committed(planned: list[PlannedTake]) -> int:
     """How many instants earlier sessions committed."""
     records = [commit.read_record(item.folder, item.content) for item in planned]
     return sum(len(record.instants) for record in records if record)
-
-
-def _num_instants(job: IngestJob, todo: list[PlannedTake]) -> int:
-    """An estimate from the videos' headers."""
-    return sum(len(sampled_instants(job.sampling, estimate_num_frames(item.take.clips[0]))) for item in todo)
-
-
-def _check_disk(job: IngestJob, todo: list[PlannedTake]) -> None:
-    views = sum(len(item.take.clips) * _num_instants(job, [item]) for item in todo)
-    needed = 2 * views * job.crop.size_px**2 * _BYTES_PER_PIXEL  # parts and shards stand side by side for a while
-    free = shutil.disk_usage(job.output).free
-    if needed > free:
-        raise ValueError(
-            f"output: {job.output} needs about {needed / 2**30:.1f} GiB for {views} views, "
-            f"{free / 2**30:.1f} GiB are free"
-        )

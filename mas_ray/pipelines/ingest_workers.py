@@ -29,7 +29,6 @@ def ingest_on_ray(
     settings: TakeSettings,
     workers: Workers,
     *,
-    num_instants: int,
     watch: Callable[[Tally], None],
 ) -> None:
     """Ingest takes on the connected cluster. An error of one take does not stop the others.
@@ -38,7 +37,6 @@ def ingest_on_ray(
         todo: The takes; their folders must be the same place on every machine of the cluster.
         settings: How to ingest them.
         workers: The pool.
-        num_instants: About how many instants they have, for the progress.
         watch: Called now and then with what all workers have done so far.
 
     Raises:
@@ -60,10 +58,10 @@ def ingest_on_ray(
     )
     errors: list[str] = []
     try:
-        with progress("ingest", num_instants, "instants") as advance, _polled(counter, advance, watch) as figures:
-            for num_done, receipt in enumerate(receipts.iter_rows(), start=1):
+        with progress("ingest", len(todo), "takes") as advance, _polled(counter, advance, watch):
+            for receipt in receipts.iter_rows():
                 errors += [receipt["error"]] if receipt["error"] else []
-                figures["takes"] = f"{num_done}/{len(todo)}"
+                advance(1)
     except RayError as error:
         raise TakeFailedError(f"Ray gave up: {str(error).strip().splitlines()[-1]}") from error
     if errors:
@@ -118,29 +116,24 @@ def _batched(send: Callable[[Tally], object]) -> Generator[Callable[[Tally], Non
 
 
 @contextmanager
-def _polled(
-    counter: Any, advance: Advance, watch: Callable[[Tally], None]
-) -> Generator[dict[str, str | int], None, None]:
-    """Moves the progress by the counter while the block runs; gives the figures to show beside it."""
+def _polled(counter: Any, advance: Advance, watch: Callable[[Tally], None]) -> Generator[None, None, None]:
+    """Shows what the counter has beside the progress while the block runs."""
     stop = threading.Event()
-    figures: dict[str, str | int] = {}
-    seen = Tally()
 
     def poll() -> None:
-        nonlocal seen
         while True:
             stopped = stop.wait(_POLL_S)
             total: Tally = cast(Any, ray).get(counter.total.remote())
-            advance(total.instants - seen.instants, **figures, accepted=total.accepted, rejected=total.rejected)
+            instants = f"{total.instants} of {total.planned}"
+            advance(0, instants=instants, accepted=total.accepted, rejected=total.rejected)
             watch(total)
-            seen = total
             if stopped:
                 return
 
     thread = threading.Thread(target=poll, daemon=True)
     thread.start()
     try:
-        yield figures
+        yield
     finally:
         stop.set()
         thread.join(timeout=10 * _POLL_S)

@@ -14,11 +14,12 @@ from typing import Any
 import numpy as np
 
 from mas_ray.checkpoint import checkpoint_folder
+from mas_ray.config.ingest import DecodeLimits
 from mas_ray.config.jobs import PredictJob
 from mas_ray.corpora import folder as folder_corpus
 from mas_ray.corpora.take import Clip
 from mas_ray.inference import PoseEstimator, PosePrediction
-from mas_ray.ingest.decode import Image, probe, read_frames
+from mas_ray.ingest.decode import Image, open_clip
 from mas_ray.pipelines.progress import Advance, progress
 from mas_ray.reporting.overlay import draw_caption, draw_mask_outline, draw_skeleton, fit_height, mask_in_image
 from mas_ray.reporting.poses import POSES, write_rows
@@ -145,19 +146,21 @@ def _frames(
     advance: Advance,
 ) -> Iterator[Image]:
     """The predicted frames of a clip with everything drawn on them; frames that do not decode are left out."""
-    for instant, image in read_frames(clip, sorted(keypoints)):
-        advance(1)
-        if image is None:
-            continue
-        held = masks[instant]
-        crop_mask = decode_mask(held.packed, held.size_px, held.size_px)
-        crop_from_image = np.array(held.crop_from_image).reshape(2, 3)
-        mask = mask_in_image(crop_mask, crop_from_image, height=image.shape[0], width=image.shape[1])
-        drawn = draw_skeleton(draw_mask_outline(image, mask), np.array(keypoints[instant]), skeleton)
-        yield draw_caption(fit_height(drawn, _MAX_HEIGHT_PX), f"{clip.view}  frame {instant}")
+    with open_clip(clip, DecodeLimits()) as source:
+        for instant, image in source.frames(sorted(keypoints)):
+            advance(1)
+            if image is None:
+                continue
+            held = masks[instant]
+            crop_mask = decode_mask(held.packed, held.size_px, held.size_px)
+            crop_from_image = np.array(held.crop_from_image).reshape(2, 3)
+            mask = mask_in_image(crop_mask, crop_from_image, height=image.shape[0], width=image.shape[1])
+            drawn = draw_skeleton(draw_mask_outline(image, mask), np.array(keypoints[instant]), skeleton)
+            yield draw_caption(fit_height(drawn, _MAX_HEIGHT_PX), f"{clip.view}  frame {instant}")
 
 
 def _frames_per_s(clip: Clip, instants: Sequence[int]) -> Fraction:
     """The rate at which the predicted frames follow each other in the source."""
     steps = [later - earlier for earlier, later in itertools.pairwise(instants)]
-    return probe(clip).frames_per_s / (statistics.mode(steps) if steps else 1)
+    with open_clip(clip, DecodeLimits()) as source:
+        return source.info.frames_per_s / (statistics.mode(steps) if steps else 1)

@@ -9,7 +9,6 @@ from mas_ray.config.ingest import DecodeLimits
 from mas_ray.corpora.take import Calibration, Clip
 from mas_ray.ingest.decode import open_clip
 from mas_ray.ingest.rejects import BadTakeError
-from mas_ray.ingest.video import estimate_times_s
 
 
 def probe(clip):
@@ -48,12 +47,6 @@ def test_info(video):
     info = probe(Clip(view="cam", video=str(video), calibration=calibration()))
     assert (info.width_px, info.height_px, info.frames_per_s, info.num_frames) == (WIDTH, HEIGHT, 25, 24)
     np.testing.assert_allclose(info.times_s, np.arange(24) / 25, atol=1e-9)
-
-
-def test_an_estimate_reads_the_header_alone(video):
-    np.testing.assert_allclose(estimate_times_s(str(video), max_frames=100), np.arange(24) / 25)
-    assert len(estimate_times_s(str(video), max_frames=7)) == 7
-    assert len(estimate_times_s("nowhere.mp4", max_frames=7)) == 0
 
 
 def test_frames_keep_their_numbers(video):

@@ -5,15 +5,18 @@ import sys
 from dataclasses import replace
 from fractions import Fraction
 from pathlib import Path
+from types import SimpleNamespace
 
+import numpy as np
 import pytest
 from moving_square import figure_mask, picture, write_take, write_video
 
-from mas_ray.config.ingest import CropConfig, FrameSampling, MaskQualityConfig, ProvidedMasks
+from mas_ray.config.ingest import CropConfig, DecodeLimits, FrameSampling, MaskQualityConfig, ProvidedMasks
 from mas_ray.corpora.folder import takes
 from mas_ray.ingest import commit, take_work
-from mas_ray.ingest.take_work import PlannedTake, TakeSettings, ingest_take, sampled_instants
+from mas_ray.ingest.take_work import PlannedTake, TakeSettings, ingest_take
 from mas_ray.ingest.tally import Tally
+from mas_ray.ingest.video import VideoInfo
 from mas_ray.shards.images import decode_image, decode_mask
 from mas_ray.shards.manifest import IngestParameters
 from mas_ray.shards.read import read_rows
@@ -26,6 +29,7 @@ SETTINGS = TakeSettings(
         sampling=FrameSampling(),
     ),
     masks=ProvidedMasks(),
+    limits=DecodeLimits(),
     session="s",
     max_attempts=3,
     num_threads=1,
@@ -49,17 +53,12 @@ def rows_of(folder):
     return list(read_rows(commit.part_path(folder)))
 
 
-def test_sampling():
-    assert list(sampled_instants(FrameSampling(stride=3), 10)) == [0, 3, 6, 9]
-    assert list(sampled_instants(FrameSampling(stride=2, max_instants=2), 10)) == [0, 2]
-
-
 def test_views_of_an_instant_become_one_row(take, tmp_path):
     tallies = []
     record = run(take, tmp_path / "work", tallies=tallies)
     rows = rows_of(tmp_path / "work")
     assert record.instants == tuple(row["instant"] for row in rows) == tuple(range(8))
-    assert sum(tallies, Tally()) == Tally(instants=8, accepted=15, rejected=1)
+    assert sum(tallies, Tally()) == Tally(planned=8, instants=8, accepted=15, rejected=1)
     assert [row["timestamp_s"] for row in rows] == [i / 25 for i in range(8)]
     assert [[view["name"] for view in row["views"]] for row in rows] == [
         ["cam1"] if i == 3 else ["cam0", "cam1"] for i in range(8)
@@ -82,7 +81,7 @@ def test_threads_change_nothing(take, tmp_path):
 
 def test_a_committed_take_is_left_alone(take, tmp_path, monkeypatch):
     record = run(take, tmp_path / "work")
-    monkeypatch.setattr(take_work, "probe", lambda clip: pytest.fail("opened again"))
+    monkeypatch.setattr(take_work, "open_clip", lambda *_: pytest.fail("opened again"))
     assert run(take, tmp_path / "work") == record
     commit.part_path(tmp_path / "work").unlink()
     with pytest.raises(pytest.fail.Exception, match="opened again"):
@@ -98,7 +97,7 @@ def test_lost_part_is_made_again_byte_for_byte(take, tmp_path):
 
 
 def test_a_take_that_kills_is_set_aside_unopened(take, tmp_path, monkeypatch):
-    monkeypatch.setattr(take_work, "probe", lambda clip: pytest.fail("opened"))
+    monkeypatch.setattr(take_work, "open_clip", lambda *_: pytest.fail("opened"))
     (tmp_path / "work").mkdir()
     (tmp_path / "work" / "attempts").write_text("attempt s c\n" * 3)
     record = run(take, tmp_path / "work")
@@ -150,7 +149,13 @@ def test_bad_takes_are_rejected_with_a_reason(take, tmp_path):
 def test_rates_may_differ_by_less_than_half_a_frame_over_the_take(take):
     def check(num_frames, rates):
         infos = [
-            take_work.VideoInfo(width_px=1, height_px=1, frames_per_s=Fraction(rate), num_frames=num_frames)
+            VideoInfo(
+                width_px=1,
+                height_px=1,
+                frames_per_s=Fraction(rate),
+                num_frames=num_frames,
+                times_s=np.arange(num_frames) / float(rate),
+            )
             for rate in rates
         ]
         take_work._check_synchronised(take, infos)
@@ -232,3 +237,11 @@ def test_killed_at_any_step_ends_in_the_same_bytes(tmp_path):
         assert outcome["digest"] == result["clean"], number
         leftovers = set(outcome["left"]) - {"part.parquet", "commit.json"}
         assert leftovers <= {"attempts"}, number
+
+
+def test_a_full_disk_is_no_fault_of_the_take(take, tmp_path, monkeypatch):
+    monkeypatch.setattr(take_work.shutil, "disk_usage", lambda path: SimpleNamespace(free=1000))
+    with pytest.raises(OSError, match=r"16 views need about 0\.0 GiB, 0\.0 GiB are free"):
+        run(take, tmp_path / "work")
+    assert not (tmp_path / "work" / "commit.json").exists()
+    assert not (tmp_path / "work" / "attempts").exists()

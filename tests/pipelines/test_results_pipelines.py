@@ -17,7 +17,7 @@ import torch
 from mas_ray.annotations import read_reference
 from mas_ray.config import codec
 from mas_ray.config.cascade import cpu_cascade
-from mas_ray.config.ingest import CropConfig, FrameSampling, MaskQualityConfig, NoSplit, ProvidedMasks
+from mas_ray.config.ingest import CropConfig, DecodeLimits, FrameSampling, MaskQualityConfig, NoSplit, ProvidedMasks
 from mas_ray.config.jobs import EvaluateJob, PredictJob, ReportJob, TrainJob
 from mas_ray.corpora.folder import takes
 from mas_ray.corpora.synthetic.config import SyntheticConfig
@@ -26,7 +26,7 @@ from mas_ray.evaluation.protocol import read_evaluation
 from mas_ray.geometry.camera import Camera
 from mas_ray.geometry.pixel_grid import ndc_from_pixel
 from mas_ray.inference import PoseEstimator, PosePrediction
-from mas_ray.ingest.decode import provided_masks, read_frames
+from mas_ray.ingest.decode import open_clip
 from mas_ray.pipelines import evaluate as evaluate_pipeline
 from mas_ray.pipelines import predict as predict_pipeline
 from mas_ray.pipelines import report as report_pipeline
@@ -73,29 +73,30 @@ def workplace(tmp_path_factory: pytest.TempPathFactory) -> Path:
     crop = np.array([[0.5, 0.0, 0.25], [0.0, 0.5, 0.25]])
     views: list[list[dict[str, object]]] = [[] for _ in instants]
     for clip in take.clips:
-        mask_of = provided_masks(clip, instants)
-        calibration = clip.calibration
-        assert calibration is not None
-        for instant, image in read_frames(clip, instants):
-            mask = mask_of(instant)
-            assert image is not None
-            assert mask is not None
-            small = cv2.warpAffine(mask.astype(np.uint8), crop, (CROP_PX, CROP_PX)) > 0
-            views[instant].append(
-                {
-                    "name": clip.view,
-                    "image": encode_image(cv2.warpAffine(image, crop, (CROP_PX, CROP_PX)).astype(np.uint8)),
-                    "mask": encode_mask(small),
-                    "geodesic_distance": encode_distances(np.zeros((2, 128, 128), np.float32)),
-                    "mask_source": "provided",
-                    "mask_score": 1.0,
-                    "crop_from_image": crop.ravel().tolist(),
-                    "calibrated": True,
-                    "K": calibration.K.ravel().tolist(),
-                    "R": calibration.R.ravel().tolist(),
-                    "t_mm": calibration.t_mm.tolist(),
-                }
-            )
+        with open_clip(clip, DecodeLimits()) as source:
+            mask_of = source.masks(instants)
+            calibration = clip.calibration
+            assert calibration is not None
+            for instant, image in source.frames(instants):
+                mask = mask_of(instant)
+                assert image is not None
+                assert mask is not None
+                small = cv2.warpAffine(mask.astype(np.uint8), crop, (CROP_PX, CROP_PX)) > 0
+                views[instant].append(
+                    {
+                        "name": clip.view,
+                        "image": encode_image(cv2.warpAffine(image, crop, (CROP_PX, CROP_PX)).astype(np.uint8)),
+                        "mask": encode_mask(small),
+                        "geodesic_distance": encode_distances(np.zeros((2, 128, 128), np.float32)),
+                        "mask_source": "provided",
+                        "mask_score": 1.0,
+                        "crop_from_image": crop.ravel().tolist(),
+                        "calibrated": True,
+                        "K": calibration.K.ravel().tolist(),
+                        "R": calibration.R.ravel().tolist(),
+                        "t_mm": calibration.t_mm.tolist(),
+                    }
+                )
     rows = [{"take_id": take.take_id, "instant": n, "timestamp_s": n / 10, "views": views[n]} for n in instants]
     shard = root / "dataset" / "shards" / "000.parquet"
     write_rows(shard, rows)
