@@ -90,15 +90,55 @@ MaskConfig = SelfieMasks | BackgroundMasks | ProvidedMasks | SamMasks
 
 @dataclass(frozen=True, kw_only=True)
 class MaskQualityConfig:
-    """When a mask is good enough to learn from. A mask that fails is a counted reject with its reason."""
+    """When a mask is good enough to learn from. A mask that fails is a counted reject with its reason.
+
+    It applies to every view of every take.
+    """
 
     min_area_fraction: float = 0.005
     """Smallest share of the image that a person may cover."""
     max_area_fraction: float = 0.7
     min_height_px: int = 32
     """Smallest height of the person in the source image."""
-    max_border_fraction: float = 0.02
-    """Largest share of the mask's pixels that may lie on the image border (a person cut off)."""
+    max_border_contact: float = 0.02
+    """How much of a person the image's border may cut: the length along which the mask touches it, as a share of the
+    longer side of the mask's box. A foot that is cut off touches along 0.05 or more."""
+    max_others: float = 0.3
+    """Largest area of other people in the picture, as a multiple of the person's; more is ``several_people``."""
+    min_sharpness: float = 0.01
+    """Least share of a person's contrast that lies between neighbouring pixels (``frame_look.sharpness``): people in
+    focus have 0.1 and more, the same people blurred by two pixels of a 256 px crop have 0.01."""
+    min_stability: float = 0.35
+    """Least overlap (IoU of the shapes, laid on one another) with the mask before or after."""
+    min_stability_over_neighbours: float = 0.8
+    """The same as a multiple of the overlap of the two with one another: a mask that is unlike both, while they are
+    like each other, is wrong however fast the person moves."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class CurationConfig:
+    """Which clips, shots and frames are worth masking. What is left out is a counted reject with its reason.
+
+    It applies to single views. Cameras that film together are cut together and stand still together, so of takes with
+    several views only exact copies are left out.
+    """
+
+    min_cut_difference: float = 0.33
+    """Least difference (0 to 1, of colours and structure together) between the pictures on the two sides of a cut."""
+    min_cut_over_motion: float = 3.0
+    """The same as a multiple of how much neighbouring frames differ around it."""
+    min_contrast: float = 6.0
+    """Least standard deviation of brightness within a picture, in levels of 255; less is ``blank``."""
+    max_flash: float = 30.0
+    """How much brighter than the frames around it a frame may be, in levels of 255; more is ``flash``."""
+    min_change: float = 7.0
+    """How much some part of the picture (a 40th of its longer side) must change against the frames kept last, in levels
+    of 255; less is ``repeated``. Noise and compression of a picture that stands still give up to 7."""
+    min_frames: int = 5
+    """Fewest frames that a shot, and a clip, must have left."""
+    min_overlap: float = 0.5
+    """Share of what moves in two clips that must be equal (Jaccard) for one to be a ``near_duplicate``: copies at other
+    sizes, rates and compressions share 0.6 and more, other performances before the same background 0.3 at most."""
 
 
 @dataclass(frozen=True, kw_only=True)

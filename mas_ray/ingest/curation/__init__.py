@@ -1,0 +1,1 @@
+"""Which clips, shots, frames and masks are worth learning from: pure functions with a reason for every no."""
