@@ -12,6 +12,7 @@ VERBS = {
     "demo": "the main job: ingest, train, evaluate, predict and report on sample video",
     "sample": "write a sample corpus: real four-camera video, or synthetic people",
     "ingest": "turn a corpus of video into a dataset of masks and geodesic distances",
+    "show": "say what a dataset holds and what was left out, with a contact sheet",
     "train": "train a cascade on a dataset, without labels",
     "evaluate": "compare a checkpoint's predictions with reference joints",
     "predict": "write joints and overlay videos",
