@@ -107,7 +107,7 @@ class MaskQualityConfig:
     """Largest area of other people in the picture, as a multiple of the person's; more is ``several_people``."""
     min_sharpness: float = 0.01
     """Least share of a person's contrast that lies between neighbouring pixels (``frame_look.sharpness``): people in
-    focus have 0.1 and more, the same people blurred by two pixels of a 256 px crop have 0.01."""
+    focus have 0.2 and more, the same people blurred by a hundredth of their height have 0.01."""
     min_stability: float = 0.35
     """Least overlap (IoU of the shapes, laid on one another) with the mask before or after."""
     min_stability_over_neighbours: float = 0.8

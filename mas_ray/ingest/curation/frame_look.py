@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections import deque
 
 import cv2
@@ -17,6 +18,7 @@ _REMEMBERED = 3
 """Kept pictures that a new one is compared with: more than one, or a picture that blinks would be new forever."""
 _SHARPNESS_SIZE = 213
 """Pixels of the person's longer side at which sharpness is measured: that of a person in a crop of 256."""
+_OUTLINE_PX = 3  # around the person, at that size
 _FLASH_REACH = 6
 """Frames on each side that tell the usual brightness."""
 
@@ -61,9 +63,9 @@ def flashes(brightness: Float32[np.ndarray, " frames"], config: CurationConfig) 
 def sharpness(image_rgb: UInt8[np.ndarray, "height width 3"], mask: Bool[np.ndarray, "height width"]) -> float:
     """How much of a person's contrast lies between neighbouring pixels; 0 where there is no contrast.
 
-    The variance of the Laplacian over the variance of the brightness, on the person's pixels alone: neither light
-    nor the colour of clothes counts, nor a background that stays sharp behind somebody who moves. A person larger
-    than ``_SHARPNESS_SIZE`` is shrunk to it first, so that large ones need no finer detail than small ones.
+    The variance of the Laplacian over the variance of the brightness, on the person and the outline alone: neither
+    light nor the colour of clothes counts, nor a background that stays sharp behind somebody who moves. A person
+    larger than ``_SHARPNESS_SIZE`` is shrunk to it first, so that large ones need no finer detail than small ones.
 
     Raises:
         ValueError: The mask is empty.
@@ -71,12 +73,13 @@ def sharpness(image_rgb: UInt8[np.ndarray, "height width 3"], mask: Bool[np.ndar
     if not mask.any():
         raise ValueError("mask: expected at least one pixel")
     left, top, right, bottom = box(mask)
-    inside = (slice(top, bottom + 1), slice(left, right + 1))
+    scale = min(1.0, _SHARPNESS_SIZE / (1 + max(right - left, bottom - top)))
+    margin = math.ceil(_OUTLINE_PX / scale)
+    inside = (slice(max(0, top - margin), bottom + 1 + margin), slice(max(0, left - margin), right + 1 + margin))
     grey, person = cv2.cvtColor(image_rgb[inside], cv2.COLOR_RGB2GRAY), mask[inside].astype(np.uint8)
-    scale = _SHARPNESS_SIZE / max(grey.shape)
-    if scale < 1.0:
-        size = (max(1, round(grey.shape[1] * scale)), max(1, round(grey.shape[0] * scale)))
-        grey, person = (cv2.resize(plane, size, interpolation=cv2.INTER_AREA) for plane in (grey, person))
-    seen = person > 0
+    size = (max(1, round(grey.shape[1] * scale)), max(1, round(grey.shape[0] * scale)))
+    grey, person = (cv2.resize(plane, size, interpolation=cv2.INTER_AREA) for plane in (grey, person))
+    kernel = cv2.getStructuringElement(cv2.MORPH_ELLIPSE, (2 * _OUTLINE_PX + 1, 2 * _OUTLINE_PX + 1))
+    seen = cv2.dilate(person, kernel) > 0
     contrast = float(grey[seen].var())
     return float(cv2.Laplacian(grey, cv2.CV_32F)[seen].var()) / contrast if contrast > 1.0 else 0.0

@@ -89,8 +89,21 @@ def test_only_the_person_counts():
     image, mask = _person()
     around = cv2.GaussianBlur(image, (0, 0), 3)
     around[~mask] = np.random.default_rng(1).integers(0, 255, around.shape, dtype=np.uint8)[~mask]
-    inner = cv2.erode(mask.astype(np.uint8), np.ones((7, 7), np.uint8)).astype(bool)
+    inner = cv2.erode(mask.astype(np.uint8), np.ones((13, 13), np.uint8)).astype(bool)
     assert sharpness(around, inner) < 0.1 * sharpness(image, inner)
+
+
+def test_a_person_of_one_colour_is_judged_by_the_outline():
+    _, mask = _person()
+    image = np.where(mask[..., None], 200, 60).repeat(3, axis=2).astype(np.uint8)
+    assert sharpness(image, mask) > 0.1
+    assert sharpness(cv2.GaussianBlur(image, (0, 0), 4), mask) < 0.1 * sharpness(image, mask)
+
+
+def test_a_large_person_needs_no_finer_detail():
+    image, mask = _person()
+    large = cv2.resize(image, None, fx=4, fy=4, interpolation=cv2.INTER_CUBIC)
+    assert sharpness(large, mask.repeat(4, axis=0).repeat(4, axis=1)) > 0.3 * sharpness(image, mask)
 
 
 def test_a_person_without_contrast_is_not_sharp_and_nobody_is_an_error():
