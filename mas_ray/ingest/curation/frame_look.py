@@ -19,6 +19,8 @@ _REMEMBERED = 3
 _SHARPNESS_SIZE = 213
 """Pixels of the person's longer side at which sharpness is measured: that of a person in a crop of 256."""
 _OUTLINE_PX = 3  # around the person, at that size
+_ROUNDING = 20 / 12
+"""Variance of the Laplacian of whole levels' rounding errors: in fog there is nothing else."""
 _FLASH_REACH = 6
 """Frames on each side that tell the usual brightness."""
 
@@ -82,4 +84,5 @@ def sharpness(image_rgb: UInt8[np.ndarray, "height width 3"], mask: Bool[np.ndar
     kernel = cv2.getStructuringElement(cv2.MORPH_ELLIPSE, (2 * _OUTLINE_PX + 1, 2 * _OUTLINE_PX + 1))
     seen = cv2.dilate(person, kernel) > 0
     contrast = float(grey[seen].var())
-    return float(cv2.Laplacian(grey, cv2.CV_32F)[seen].var()) / contrast if contrast > 1.0 else 0.0
+    edges = max(0.0, float(cv2.Laplacian(grey, cv2.CV_32F)[seen].var()) - _ROUNDING)
+    return edges / contrast if contrast > 1.0 else 0.0
