@@ -22,6 +22,25 @@ def test_mask_ramps_in_after_the_anchor_only_steps():
     assert factors == [0.0, 0.0, 0.25, 0.5, 0.75, 1.0, 1.0]
 
 
+def test_the_physique_mask_ramps_in_from_the_first_step():
+    stage = _stage(physique_ramp_steps=3)
+    assert [schedule.physique_factor(stage, step) for step in (0, 1, 2, 3, 100)] == [0.25, 0.5, 0.75, 1.0, 1.0]
+    assert {schedule.mask_factor(stage, step) for step in range(5)} == {1.0}
+    assert [schedule.physique_factor(_stage(), step) for step in (0, 1)] == [1.0, 1.0]
+
+
+def test_the_physique_masks_ramp_comes_on_top_of_the_masks():
+    stage = _stage(num_anchor_only_steps=2, mask_ramp_steps=1, physique_ramp_steps=3)
+    assert [schedule.mask_factor(stage, step) for step in range(5)] == [0.0, 0.0, 0.5, 1.0, 1.0]
+    assert [schedule.physique_factor(stage, step) for step in range(5)] == [0.0, 0.0, 0.375, 1.0, 1.0]
+
+
+def test_triangulation_begins_after_the_direct_only_steps():
+    stage = _stage(num_direct_only_steps=10)
+    assert [schedule.uses_triangulation(stage, step) for step in (0, 9, 10)] == [False, False, True]
+    assert schedule.uses_triangulation(_stage(), 0)
+
+
 def test_anchor_fades_or_ends():
     fading = _stage(num_anchor_only_steps=10, num_anchor_steps=30, anchor_fades=True)
     assert [schedule.anchor_factor(fading, step) for step in (0, 9, 10, 20, 30)] == [1.0, 1.0, 1.0, 0.5, 0.0]
