@@ -1,9 +1,11 @@
+import copy
 from dataclasses import replace
 
 import numpy as np
 import pytest
 import torch
 
+from mas_ray.annotations import read_reference
 from mas_ray.config.ablations import with_batch_norm
 from mas_ray.config.cascade import CascadeConfig, cpu_cascade
 from mas_ray.shards.manifest import read_manifest
@@ -20,10 +22,35 @@ def _cascade(epochs: int, steps: int) -> CascadeConfig:
     return replace(cascade, stages=stages, steps_per_epoch=steps)
 
 
+def _quick(*rates: tuple[int, float]) -> CascadeConfig:
+    """Epochs of two steps, an even smaller detector, and windows of steps so short that six of them see it all.
+
+    Masks ramp in at the steps 1 and 2, reprojection, consistency and depth begin at 2, the arms' tie ends at 4 and the
+    warm-up target at 5.
+    """
+    windows = {
+        "num_anchor_only_steps": 1,
+        "mask_ramp_steps": 1,
+        "physique_ramp_steps": 3,
+        "num_direct_only_steps": 2,
+        "num_tied_limb_steps": 4,
+        "num_anchor_steps": 5,
+    }
+    stages = tuple(replace(stage, learning_rates=rates, **windows) for stage in cpu_cascade().stages)
+    detector = replace(cpu_cascade().detector, width=8, head_width=16)
+    return replace(cpu_cascade(), stages=stages, detector=detector, steps_per_epoch=2)
+
+
+THREE_EPOCHS = _quick((1, 2e-3), (1, 1e-3), (1, 3e-4))
+
+
 class _Training:
     def __init__(self, dataset, cascade, stage=0):
         self.cascade, self.stage = cascade, stage
         self.data = open_split(dataset.manifest.parent, read_manifest(dataset.manifest), "train", cascade)
+        if cascade.stages[stage].teacher is not None:
+            joints = read_reference(dataset.annotations / "s00.parquet").joints_world_mm
+            self.data = self.data.taught(torch.from_numpy(joints).float())
         self.state = create_state(cascade, H36M_18, torch.device("cpu"))
         self.objective = StageObjective(
             self.state.detector, self.state.shape_prior, stage=cascade.stages[stage], cascade=cascade, skeleton=H36M_18
@@ -35,12 +62,37 @@ class _Training:
         )
 
 
+def _acts(trace, term):
+    """The steps at which a term is not 0."""
+    return {step for step, terms in enumerate(trace) if terms[term] > 0}
+
+
+@pytest.fixture(scope="module", params=range(3))
+def undisturbed(request, tiny_dataset):
+    """A stage and the metrics of its six steps."""
+    return request.param, list(_Training(tiny_dataset, THREE_EPOCHS, request.param).steps())
+
+
+def test_every_term_acts_in_its_steps_counted_through_the_epochs(undisturbed):
+    stage, metrics = undisturbed
+    weights, trace = cpu_cascade().stages[stage].loss_weights, [step.losses for step in metrics]
+    assert len(trace) == 6
+    assert _acts(trace, "skeleton_mask") == {1, 2, 3, 4, 5}
+    assert _acts(trace, "physique_mask") == ({1, 2, 3, 4, 5} if weights.physique_mask else set())
+    assert _acts(trace, "tied_limbs") == {0, 1, 2, 3}
+    assert _acts(trace, "anchor") == {0, 1, 2, 3, 4}
+    assert _acts(trace, "consistency") == {2, 3, 4, 5}
+    # A teacher's depth as long as it pulls, then the triangulated joints'.
+    assert _acts(trace, "depth") == (set(range(6)) if weights.depth else set())
+    assert _acts(trace, "equivariance") == set(range(6))
+
+
 def test_same_seed_same_trace_and_epochs_are_counted(tiny_dataset):
     traces = []
     for _ in range(2):
-        training = _Training(tiny_dataset, _cascade(epochs=2, steps=2))
+        training = _Training(tiny_dataset, _quick((2, 2e-3)), stage=1)
         metrics = list(training.steps())
-        traces.append([step.losses["total"] for step in metrics])
+        traces.append([step.losses for step in metrics])
         assert [(m.epoch, m.step, m.ends_epoch) for m in metrics] == [
             (0, 0, False),
             (0, 1, True),
@@ -49,34 +101,79 @@ def test_same_seed_same_trace_and_epochs_are_counted(tiny_dataset):
         ]
         assert training.state.epoch == 2
     assert traces[0] == traces[1]
+    assert _acts(traces[0], "physique_mask") == {1, 2, 3}
+    assert _acts(traces[0], "consistency") == {2, 3}
 
 
-def test_resumed_at_an_epoch_gives_the_undisturbed_trace(tiny_dataset):
-    undisturbed = [m.losses["total"] for m in _Training(tiny_dataset, _cascade(epochs=3, steps=2)).steps()]
-    first = _Training(tiny_dataset, _cascade(epochs=3, steps=2))
+def test_resumed_at_an_epoch_gives_the_undisturbed_trace(tiny_dataset, undisturbed):
+    stage, expected = undisturbed
+    first, second = (_Training(tiny_dataset, THREE_EPOCHS, stage) for _ in range(2))
     trace = []
     for metrics in first.steps():
-        trace.append(metrics.losses["total"])
+        trace.append(metrics.losses)
         if metrics.ends_epoch:
             break
-    saved = {
-        "detector": {k: v.clone() for k, v in first.state.detector.state_dict().items()},
-        "optimizer": first.state.optimizer.state_dict(),
-    }
-    second = _Training(tiny_dataset, _cascade(epochs=3, steps=2))
-    second.state.detector.load_state_dict(saved["detector"])
-    second.state.optimizer.load_state_dict(saved["optimizer"])
+    for name in ("detector", "shape_prior", "optimizer"):
+        saved = copy.deepcopy(getattr(first.state, name).state_dict())
+        getattr(second.state, name).load_state_dict(saved)
     second.state.epoch = first.state.epoch
-    trace += [m.losses["total"] for m in second.steps()]
-    assert trace == undisturbed
+    trace += [metrics.losses for metrics in second.steps()]
+    assert trace == [metrics.losses for metrics in expected]
 
 
-def test_two_workers_halves_have_the_whole_batchs_loss(tiny_dataset):
-    def first_losses(**worker):
-        return next(iter(_Training(tiny_dataset, _cascade(epochs=1, steps=1)).steps(**worker))).losses["total"]
+@pytest.mark.parametrize("stage", range(3))
+def test_two_workers_halves_have_the_whole_batchs_losses_and_gradients(tiny_dataset, stage):
+    """At a rate of 0 the halves need not wait for each other: all steps of one worker, then all of the other."""
+    cascade = replace(_quick((2, 0.0)), gradient_clip=0.0)
 
-    halves = [first_losses(rank=rank, world_size=2) for rank in range(2)]
-    assert np.mean(halves) == pytest.approx(first_losses(), rel=1e-5)
+    def steps(**worker):
+        training = _Training(tiny_dataset, cascade, stage)
+        for metrics in training.steps(**worker):
+            gradients = [p.grad.flatten() for p in training.objective.parameters() if p.grad is not None]
+            yield metrics, torch.cat(gradients)
+
+    whole, *halves = (list(steps(**worker)) for worker in ({}, *({"rank": r, "world_size": 2} for r in range(2))))
+    for (metrics, gradient), *parts in zip(whole, *halves, strict=True):
+        expected = {name: np.mean([m.losses[name] for m, _ in parts]) for name in metrics.losses}
+        assert metrics.losses == pytest.approx(expected, rel=1e-4, abs=1e-7)
+        assert metrics.num_images == sum(m.num_images for m, _ in parts)
+        mean = torch.stack([g for _, g in parts]).mean(0)
+        assert (mean - gradient).norm() < 1e-3 * gradient.norm()
+    trace = [metrics.losses for metrics, _ in whole]
+    assert _acts(trace, "skeleton_mask") == {1, 2, 3}
+    assert _acts(trace, "consistency") == {2, 3}
+
+
+def test_every_epoch_has_its_rate(undisturbed):
+    _, metrics = undisturbed
+    assert [(step.epoch, step.learning_rate) for step in metrics] == [
+        (0, 2e-3),
+        (0, 2e-3),
+        (1, 1e-3),
+        (1, 1e-3),
+        (2, 3e-4),
+        (2, 3e-4),
+    ]
+
+
+def test_the_optimiser_goes_at_the_rate_that_is_told(tiny_dataset):
+    """Every weight with a gradient moves by Adam's first step, the rate itself."""
+    training = _Training(tiny_dataset, _quick((1, 3e-4)), stage=1)
+    before = [p.detach().clone() for p in training.objective.parameters()]
+    next(training.steps())
+    moved = max((p - b).abs().max().item() for p, b in zip(training.objective.parameters(), before, strict=True))
+    assert moved == pytest.approx(3e-4, rel=1e-2)
+
+
+@pytest.mark.parametrize("clip", [1e-3, 1e9, 0.0])
+def test_the_optimiser_is_given_the_clipped_gradient(tiny_dataset, clip):
+    """Adam's first moment after a step is a tenth of what it was given. The metrics tell the norm before."""
+    training = _Training(tiny_dataset, replace(_quick((1, 2e-3)), gradient_clip=clip), stage=1)
+    metrics = next(training.steps())
+    moments = [moment["exp_avg"].flatten() for moment in training.state.optimizer.state.values()]
+    given = 10 * torch.cat(moments).norm().item()
+    assert metrics.gradient_norm > 0.1
+    assert given == pytest.approx(clip if clip == 1e-3 else metrics.gradient_norm, rel=1e-3)
 
 
 def test_a_batch_must_divide_among_workers(tiny_dataset):
