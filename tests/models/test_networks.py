@@ -4,7 +4,7 @@ import pytest
 import torch
 from torch import nn
 
-from mas_ray.config.cascade import cpu_cascade
+from mas_ray.config.cascade import cpu_cascade, paper_cascade
 from mas_ray.config.model import DetectorConfig, ShapePriorConfig
 from mas_ray.models.backbone import create_resnet, group_norm
 from mas_ray.models.detector import create_detector
@@ -66,18 +66,34 @@ def test_heatmap_size_must_fit_the_input():
         DetectorConfig(input_size=128)
 
 
-def test_shape_prior_is_a_mask_and_sees_only_nearby():
-    network = create_shape_prior(ShapePriorConfig(widths=(8, 16))).eval()
-    empty, dot = torch.zeros(1, 64, 64), torch.zeros(1, 64, 64)
-    dot[0, 32, 32] = 1.0
-    # GroupNorm's statistics see the whole map; the convolutions alone reach 8 pixels and a bit.
-    for module in network.modules():
-        if isinstance(module, torch.nn.GroupNorm):
-            module.forward = lambda x: x
-    difference = (network(dot) - network(empty))[0].abs()
-    reached = difference.nonzero()
-    assert len(reached) > 0
-    assert (reached - 32).abs().max() <= 12
+def test_shape_prior_makes_masks_of_masks():
+    network = create_shape_prior(ShapePriorConfig(widths=(8, 16)))
+    found = network(torch.rand(2, 64, 64, generator=torch.Generator().manual_seed(0)))
+    assert found.shape == (2, 64, 64)
+    assert found.min() > 0.0
+    assert found.max() < 1.0
+
+
+@pytest.mark.parametrize("config", [paper_cascade().shape_prior, cpu_cascade().shape_prior])
+def test_the_shape_priors_convolutions_see_17_pixels(config):
+    """As docs/paper.md has it (2.14): GroupNorm's statistics alone see more.
+
+    The linear layers alone, all weights 1, have a gradient at every pixel that they see.
+    """
+    layers = create_shape_prior(config).layers
+    linear = nn.Sequential(*(layer for layer in layers if isinstance(layer, (nn.Conv2d, nn.Upsample))))
+    others = [layer for layer in layers if not isinstance(layer, (nn.Conv2d, nn.Upsample))]
+    assert {type(layer) for layer in others} == {nn.GroupNorm, nn.LeakyReLU}
+    for parameter in linear.parameters():
+        nn.init.ones_(parameter)
+    mask = torch.zeros(1, 1, 96, 96, requires_grad=True)
+    drawn = linear(mask)[0, 0]
+    for row, column in ((48, 48), (49, 48), (50, 51), (51, 49)):
+        (gradient,) = torch.autograd.grad(drawn[row, column], mask, retain_graph=True)
+        seen = gradient[0, 0].nonzero()
+        assert (seen.amax(0) - seen.amin(0) + 1).tolist() == [17, 17]
+        assert len(seen) == 17**2
+        assert (seen - torch.tensor([row, column])).abs().max() <= 9  # the stride makes it one pixel off the middle
 
 
 def test_reordered_joints_take_over_each_others_heatmaps():
