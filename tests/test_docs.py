@@ -1,16 +1,22 @@
-"""What the documentation names exists, and the recipe that docs/paper.md tells is the one in the code."""
+"""What the documentation names exists, and the recipe that docs/paper.md tells is the one in the code.
+
+The documentation: docs/, the pages at the root, and the docstrings of jobs/.
+"""
 
 import ast
+import builtins
+import contextlib
 import dataclasses
 import importlib
 import importlib.util
+import io
 import re
 from functools import cache
 from pathlib import Path
 
 import pytest
 
-from mas_ray.cli.main import VERBS
+from mas_ray.cli.main import VERBS, main
 from mas_ray.config import cascade as cascade_config
 from mas_ray.config import model as model_config
 from mas_ray.config.cascade import paper_cascade
@@ -18,9 +24,12 @@ from mas_ray.config.cascade import paper_cascade
 ROOT = Path(__file__).parents[1]
 PACKAGE = ROOT / "mas_ray"
 PAPER = ROOT / "docs" / "paper.md"
-PAGES = sorted((ROOT / "docs").glob("*.md"))
-LINKING = [*PAGES, ROOT / "README.md", ROOT / "ARCHITECTURE.md"]
+PAGES = [*sorted((ROOT / "docs").glob("*.md")), *(ROOT / f"{n}.md" for n in ("README", "ARCHITECTURE", "CONTRIBUTING"))]
+JOBS = sorted(path for path in (ROOT / "jobs").glob("*.py") if path.name != "__init__.py")
 PARTS = {path.stem for path in PACKAGE.iterdir() if not path.name.startswith("_")}
+READ = [*PAGES, *JOBS]
+OTHERS = {"camera.project", "nn.Module", "Dataset.write_parquet"}  # a batch's field, torch's, Ray's
+NO_CLASSES_OF_OURS = {"TorchTrainer", "FrameSet"}  # Ray's; a row
 FILE_SUFFIXES = {"html", "jpg", "json", "jsonl", "md", "mp4", "npz", "parquet", "png", "pt", "py", "toml", "txt"}
 
 
@@ -28,9 +37,60 @@ def _name(page):
     return page.name
 
 
+def _text(page):
+    """A page, or a module's docstring."""
+    return page.read_text() if page.suffix == ".md" else ast.get_docstring(ast.parse(page.read_text()))
+
+
+def _text(page):
+    """A page, or a module's docstring with its code spans marked as in a page."""
+    if page.suffix == ".md":
+        return page.read_text()
+    return ast.get_docstring(ast.parse(page.read_text())).replace("``", "`")
+
+
 def _spans(text):
-    """The code spans; fenced blocks are left out."""
-    return re.findall(r"`([^`\n]+)`", re.sub(r"^```.*?^```", "", text, flags=re.DOTALL | re.MULTILINE))
+    """The code spans, which may go over the end of a line; fenced blocks are left out."""
+    spans = re.findall(r"`([^`]+)`", re.sub(r"^```.*?^```", "", text, flags=re.DOTALL | re.MULTILINE))
+    return [" ".join(span.split()) for span in spans]
+
+
+def _commands(page):
+    """What a page tells to type: its code spans and the lines of its blocks, in a docstring up to a wide gap."""
+    text = _text(page)
+    if page.suffix == ".md":
+        blocks = re.findall(r"^```sh\n(.*?)^```", text, flags=re.DOTALL | re.MULTILINE)
+        lines = [line for block in blocks for line in re.sub(r"\\\n", " ", block).splitlines()]
+    else:
+        indented = re.findall(r"^ {4}(\S.*)$", text, flags=re.MULTILINE)
+        lines = [part for line in indented for part in re.split(r"\s{4,}", line)]
+    return [*_spans(text), *(line.strip() for line in lines if line.strip())]
+
+
+@cache
+def _flags(verb):
+    """The flags that a verb's help names."""
+    said = io.StringIO()
+    with contextlib.redirect_stdout(said), contextlib.suppress(SystemExit):
+        main([verb, "--help"])
+    return {"--help", "--debug", *re.findall(r"--[a-z][a-z-]*", said.getvalue())}
+
+
+def _can_be_typed(command):
+    """Whether verb and flags, targets of make, module or script exist; what is none of these is not looked at."""
+    first, *words = command.split()
+    flags = {word.partition("=")[0] for word in (first, *words) if word.startswith("--")}
+    match first, words:
+        case "mas-ray", [verb, *_]:
+            return verb in VERBS and flags <= _flags(verb)
+        case "make", _:
+            return set(words) <= set(re.findall(r"^([a-z-]+):", (ROOT / "Makefile").read_text(), flags=re.MULTILINE))
+        case "python", ["-m", module]:
+            return importlib.util.find_spec(module) is not None
+        case "python", [script]:
+            return (ROOT / script).is_file()
+        case _:
+            return not first.startswith("--") or any(flags <= _flags(verb) for verb in VERBS)
 
 
 @cache
@@ -60,7 +120,7 @@ def _exists(dotted):
         modules = map(importlib.import_module, _modules_of_classes().get(first, []))
         return any(_has(getattr(module, first), rest) for module in modules)
     if first not in PARTS:
-        return importlib.util.find_spec(first) is not None
+        return importlib.util.find_spec(dotted if first == "jobs" else first) is not None
     path = PACKAGE / first
     while rest and ((path / rest[0]).is_dir() or (path / f"{rest[0]}.py").is_file()):
         path /= rest.pop(0)
@@ -71,31 +131,81 @@ def _named(text):
     """The dotted names in a page: classes with a field, functions with their module; files are none."""
     dotted = [re.fullmatch(r"((?:[A-Za-z]\w*\.)+[A-Za-z_]\w*)(?:\(\))?", span) for span in _spans(text)]
     names = [match[1].removeprefix("mas_ray.") for match in dotted if match]
-    return [name for name in names if name.rpartition(".")[2] not in FILE_SUFFIXES]
+    return [name for name in names if name.rpartition(".")[2] not in FILE_SUFFIXES and name not in OTHERS]
 
 
-@pytest.mark.parametrize("page", PAGES, ids=_name)
+@pytest.mark.parametrize("page", READ, ids=_name)
 def test_named_files_exist(page):
-    paths = re.findall(r"\b(?:mas_ray|tests|benchmarks|jobs)/[\w/]+\.py\b", page.read_text())
-    assert [path for path in paths if not (ROOT / path).is_file()] == []
+    """From the root, or from the package."""
+    paths = re.findall(r"\b(?:mas_ray|tests|benchmarks|jobs)/[\w/]+\.py\b", _text(page))
+    paths += [span for span in _spans(_text(page)) if re.fullmatch(r"\w+/[\w/]+\.py", span)]
+    assert [path for path in paths if not any((folder / path).is_file() for folder in (ROOT, PACKAGE))] == []
 
 
-@pytest.mark.parametrize("page", PAGES, ids=_name)
+@pytest.mark.parametrize("page", READ, ids=_name)
 def test_named_functions_and_fields_exist(page):
-    assert [name for name in _named(page.read_text()) if not _exists(name)] == []
+    assert [name for name in _named(_text(page)) if not _exists(name)] == []
+
+
+@pytest.mark.parametrize("page", READ, ids=_name)
+def test_named_classes_exist(page):
+    names = {span for span in _spans(_text(page)) if re.fullmatch(r"(?:[A-Z][a-z]+)+", span)}
+    ours = _modules_of_classes().keys() | NO_CLASSES_OF_OURS
+    assert sorted(name for name in names - ours if not hasattr(builtins, name)) == []
+
+
+@pytest.mark.parametrize("page", READ, ids=_name)
+def test_named_commands_exist(page):
+    assert [command for command in _commands(page) if not _can_be_typed(command)] == []
+
+
+@pytest.mark.parametrize(
+    "command",
+    [
+        "mas-ray lern",
+        "mas-ray train --job J --seeds 0",
+        "mas-ray learn --seeds=0 --sedes=1",
+        "--no-such-flag",
+        "make chek test",
+        "python -m jobs.lern",
+        "python benchmarks/lern.py",
+    ],
+)
+def test_a_wrong_command_is_found(command):
+    assert not _can_be_typed(command)
 
 
 @pytest.mark.parametrize("page", PAGES, ids=_name)
-def test_named_verbs_exist(page):
-    verbs = [match[1] for span in _spans(page.read_text()) if (match := re.match(r"mas-ray ([a-z]+)", span))]
-    assert [verb for verb in verbs if verb not in VERBS] == []
-
-
-@pytest.mark.parametrize("page", LINKING, ids=_name)
 def test_relative_links_resolve(page):
     targets = re.findall(r"\]\(([^)\s#]+)(?:#[^)\s]*)?\)", page.read_text())
     files = [target for target in targets if not re.match(r"[a-z]+:", target)]
     assert [target for target in files if not (page.parent / target).exists()] == []
+
+
+def test_the_readmes_map_is_of_what_is_there():
+    (block,) = re.findall(
+        r"^```\nmas_ray/\n(.*?)^```", (ROOT / "README.md").read_text(), flags=re.DOTALL | re.MULTILINE
+    )
+    package = re.findall(r"^  (\S+)", block, flags=re.MULTILINE)
+    beside = re.findall(r"^(\w\S+)", block, flags=re.MULTILINE)
+    folders = {path.name for path in PACKAGE.iterdir() if path.is_dir() and not path.name.startswith("_")}
+    assert {name.rstrip("/") for name in package if name.endswith("/")} == folders
+    assert [name for name in package if not (PACKAGE / name).exists()] == []
+    assert beside
+    assert [name for name in beside if not (ROOT / name).exists()] == []
+
+
+def test_the_types_are_where_the_architecture_says():
+    rows = re.findall(r"^\| (`\w+`.*?) \| ([\w/]+\.py) \|", (ROOT / "ARCHITECTURE.md").read_text(), flags=re.MULTILINE)
+    told = {(name, path) for names, path in rows for name in re.findall(r"`(\w+)`", names)}
+    assert len(told) >= 9
+    assert {path for _, path in told if not (PACKAGE / path).is_file()} == set()
+    wrong = {
+        name
+        for name, path in told - {("FrameSet", "shards/schema.py")}  # a row has no class
+        if not re.search(rf"^class {name}\b", (PACKAGE / path).read_text(), flags=re.MULTILINE)
+    }
+    assert wrong == set()
 
 
 def test_the_recipe_told_is_the_recipe():
