@@ -16,7 +16,7 @@ from jaxtyping import Bool, Float64, UInt8
 from mas_ray.annotations import ReferenceJoints, write_reference
 from mas_ray.config import codec
 from mas_ray.corpora.calibration_files import write_calibrations
-from mas_ray.corpora.folder import TakeDescription
+from mas_ray.corpora.layout import TakeDescription
 from mas_ray.corpora.synthetic.body import PosedBody, Proportions, pose, random_proportions
 from mas_ray.corpora.synthetic.config import SyntheticConfig
 from mas_ray.corpora.synthetic.figure import Appearance, figure, random_appearance
