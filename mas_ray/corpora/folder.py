@@ -8,6 +8,7 @@ from __future__ import annotations
 import errno
 import os
 from collections.abc import Iterator
+from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -58,8 +59,8 @@ class _Folder:
     def address(self, name: str) -> str:
         return f"{self.root}/{name}" if name else self.root
 
-    def local_file(self, name: str) -> Path:
-        return Path(self.address(name))
+    def local_file(self, name: str) -> AbstractContextManager[Path]:
+        return nullcontext(Path(self.address(name)))
 
     def _entry(self, entry: os.DirEntry[str], folder: str) -> Entry:
         name = f"{folder}/{entry.name}" if folder else entry.name

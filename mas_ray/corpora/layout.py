@@ -19,6 +19,7 @@ from __future__ import annotations
 import os
 import re
 from collections.abc import Callable, Iterator
+from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Protocol, runtime_checkable
@@ -81,8 +82,8 @@ class Store(Protocol):
         """What a clip says of where its file is."""
         ...
 
-    def local_file(self, name: str) -> Path:
-        """A small file, to be read at once.
+    def local_file(self, name: str) -> AbstractContextManager[Path]:
+        """A small file, to be read within the context.
 
         Raises:
             BadSourceError: It cannot be read.
@@ -232,11 +233,11 @@ def _calibrations(store: Store, folder: str, videos: dict[str, str]) -> dict[str
     if entries[0].fault is not None:
         raise entries[0].fault
     name = f"{folder}/{entries[0].name}"
-    path = store.local_file(name)
-    try:
-        cameras = calibration_files.read_calibrations(path)
-    except (ValueError, RecursionError) as error:
-        raise BadSourceError("bad_calibration", str(error).replace(str(path), printable(name))) from None
+    with store.local_file(name) as path:
+        try:
+            cameras = calibration_files.read_calibrations(path)
+        except (ValueError, RecursionError) as error:
+            raise BadSourceError("bad_calibration", str(error).replace(str(path), printable(name))) from None
     for view, video in videos.items():
         if view not in cameras:
             known = ", ".join(cameras)
@@ -252,9 +253,12 @@ def _calibrations(store: Store, folder: str, videos: dict[str, str]) -> dict[str
 def _description(store: Store, name: str) -> TakeDescription:
     where = printable(name)
     try:
-        return codec.loads(TakeDescription, store.local_file(name).read_text(encoding="utf-8"), where)
+        with store.local_file(name) as path:
+            return codec.loads(TakeDescription, path.read_text(encoding="utf-8"), where)
     except (UnicodeDecodeError, RecursionError):
         raise BadSourceError("bad_description", f"{where}: not valid JSON") from None
+    except BadSourceError:
+        raise
     except ValueError as error:
         raise BadSourceError("bad_description", str(error)) from None
 
