@@ -1,4 +1,4 @@
-"""Encoders of odd videos, and ways to damage what they wrote; all small, all the same at every call."""
+"""Encoders of odd videos, and ways to damage what they wrote; all small."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ def encoder(
 
     def encode(path: Path, images: Images) -> None:
         height, width = images[0].shape[:2]
-        with av.open(str(path), "w", format=container, options=muxing or {}) as output:
+        with av.open(str(path), "w", format=container, options={"fflags": "+bitexact", **(muxing or {})}) as output:
             stream = output.add_stream(codec, rate=rate, options=options)
             stream.width, stream.height, stream.pix_fmt = width, height, pixel_format
             stream.codec_context.thread_count = 1
@@ -90,7 +90,7 @@ def changing_size(path: Path, images: Images) -> None:
 
 def two_streams(path: Path, images: Images) -> None:
     """A second video, a sound and a subtitle beside the first video."""
-    with av.open(str(path), "w", format="matroska") as output:
+    with av.open(str(path), "w", format="matroska", options={"fflags": "+bitexact"}) as output:
         videos = [output.add_stream("libx264", rate=RATE, options=_X264) for _ in range(2)]
         sound = output.add_stream("aac", rate=16000, layout="mono")
         for video in videos:
