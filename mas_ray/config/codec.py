@@ -66,6 +66,8 @@ def _tagged(value: Any, hint: Any) -> Any:
 
 
 def _decode(hint: Any, data: Any, where: str) -> Any:
+    if type(data) is hint:  # most values are plain; a manifest has a million
+        return data
     origin = typing.get_origin(hint)
     if origin in (Union, types.UnionType):
         return _decode_union(hint, data, where)
@@ -87,19 +89,18 @@ def _decode(hint: Any, data: Any, where: str) -> Any:
 def _decode_dataclass(cls: type, data: Any, where: str) -> Any:
     if not isinstance(data, dict):
         raise ValueError(f"{where}: expected an object ({cls.__name__}), got {data!r}")
-    fields = {f.name: f for f in dataclasses.fields(cls)}
+    hints, required = _hints(cls), _required(cls)
     for key in data:
-        if key not in fields:
-            nearest = difflib.get_close_matches(key, fields, n=1, cutoff=0.0)
+        if key not in hints:
+            nearest = difflib.get_close_matches(key, hints, n=1, cutoff=0.0)
             raise ValueError(
                 f"{where}: unknown key {key!r}; did you mean {nearest[0]!r}?"
                 if nearest
                 else f"{where}: unknown key {key!r}; {cls.__name__} has no fields"
             )
-    missing = [f.name for f in fields.values() if f.name not in data and _is_required(f)]
+    missing = [name for name in required if name not in data]
     if missing:
         raise ValueError(f"{where}: missing key {missing[0]!r}")
-    hints = _hints(cls)
     values = {key: _decode(hints[key], item, f"{where}.{key}") for key, item in data.items()}
     try:
         return cls(**values)
@@ -148,10 +149,18 @@ def _dataclass_members(hint: Any) -> list[type]:
     return [arg for arg in typing.get_args(hint) if dataclasses.is_dataclass(arg) and isinstance(arg, type)]
 
 
-def _is_required(field: dataclasses.Field[Any]) -> bool:
-    return field.default is dataclasses.MISSING and field.default_factory is dataclasses.MISSING
+@functools.cache
+def _required(cls: type) -> tuple[str, ...]:
+    """The fields without a default."""
+    return tuple(
+        field.name
+        for field in dataclasses.fields(cls)
+        if field.default is dataclasses.MISSING and field.default_factory is dataclasses.MISSING
+    )
 
 
 @functools.cache
 def _hints(cls: type) -> dict[str, Any]:
-    return typing.get_type_hints(cls)
+    """The types of the fields by name, in their order."""
+    hints = typing.get_type_hints(cls)
+    return {field.name: hints[field.name] for field in dataclasses.fields(cls)}
