@@ -2,107 +2,114 @@
 
 from __future__ import annotations
 
-import hashlib
 import json
-import shutil
+from array import array
 from collections import Counter
-from collections.abc import Iterator, Mapping
-from dataclasses import asdict, dataclass
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
-from typing import Any
+
+import pyarrow as pa
 
 from mas_ray import __version__
 from mas_ray.config import codec
 from mas_ray.config.jobs import IngestJob
-from mas_ray.corpora.take import Take
 from mas_ray.ingest import commit
 from mas_ray.ingest.commit import CommitRecord
-from mas_ray.ingest.rejects import count_rejects
+from mas_ray.ingest.fingerprint import Fingerprints
+from mas_ray.ingest.rejects import Reject, count_rejects
 from mas_ray.ingest.take_work import PlannedTake
-from mas_ray.shards.compact import plan_shards, write_shard
+from mas_ray.pipelines.existing_dataset import ExistingDataset
+from mas_ray.shards.compact import PlannedShard, Slice, plan_layout, write_shard
 from mas_ray.shards.manifest import (
     FORMAT,
     IngestParameters,
     Manifest,
+    RejectCount,
     ShardEntry,
     TakeEntry,
-    damaged_shards,
-    read_manifest,
+    digest_rows,
+    earlier_manifest_path,
+    sum_statistics,
     write_manifest,
 )
-from mas_ray.shards.read import read_rows, read_take
+from mas_ray.shards.read import cut_tables, measure_rows, read_tables, read_take_tables
 from mas_ray.shards.schema import SCHEMA_VERSION
 from mas_ray.shards.splits import plan_splits
-from mas_ray.shards.write import write_text
+from mas_ray.shards.write import partial_path, publish, write_text
 
 
 @dataclass(frozen=True, kw_only=True)
-class ExistingDataset:
-    """What a folder holds from an earlier ingest."""
+class Content:
+    """What a version of the dataset shall hold.
 
-    folder: Path
-    manifest: Manifest | None
-    damaged: frozenset[str]
-    """Paths of the shards that are missing or not the manifest's."""
+    ``set_aside`` are takes that this run could not look at: their clips changed meanwhile, say. They are rejects of
+    this version, and the next ingest tries them again.
+    """
 
-    @classmethod
-    def open(cls, folder: Path) -> ExistingDataset:
-        """Look at a dataset folder, which may hold nothing yet; reads every shard to verify it."""
-        path = folder / "manifest.json"
-        if not path.exists():
-            return cls(folder=folder, manifest=None, damaged=frozenset())
-        manifest = read_manifest(path)
-        damaged = frozenset(shard.path for shard in damaged_shards(folder, manifest))
-        return cls(folder=folder, manifest=manifest, damaged=damaged)
-
-    def holds(self, record: CommitRecord) -> bool:
-        """Whether all rows of a committed take stand in intact shards."""
-        if self.manifest is None:
-            return False
-        known = any(
-            (entry.take_id, entry.rows_sha256) == (record.take_id, record.sha256) for entry in self.manifest.takes
-        )
-        return known and not any(
-            record.take_id in shard.takes and shard.path in self.damaged for shard in self.manifest.shards
-        )
+    key: str
+    parameters: IngestParameters
+    mask_model_sha256: str | None
+    planned: Sequence[PlannedTake]
+    set_aside: Sequence[Reject]
 
 
-def assemble(
-    job: IngestJob, planned: list[PlannedTake], parameters: IngestParameters, old: ExistingDataset
-) -> Manifest:
-    """Lay the committed rows out in shards and write the manifest last.
+def assemble(job: IngestJob, content: Content, old: ExistingDataset, fingerprints: Fingerprints) -> Manifest:
+    """Lay the committed rows out in shards and write the manifest last, as a new version if it says anything new.
 
     Raises:
         ValueError: A take is not committed, too many takes yield nothing, or the split does not fit.
     """
     output = Path(job.output)
-    records = {item.take.take_id: _record(item) for item in planned}
-    _check_rejects(job, records)
-    takes = tuple(_entry(item.take, records[item.take.take_id]) for item in planned)
-    takes = tuple(entry for entry in takes if entry.num_instants)
-    splits = plan_splits(
-        job.split,
-        {entry.take_id: records[entry.take_id].instants for entry in takes},
-        {entry.take_id: entry.subject for entry in takes},
-    )
-    rejects = [reject for record in records.values() for reject in record.rejects]
+    takes, instants = _check_takes(job, content, old, fingerprints)
+    splits = plan_splits(job.split, instants, {entry.take_id: entry.subject for entry in takes})
+    shards = _write_shards(output, takes, content, old, fingerprints)
     manifest = Manifest(
         format=FORMAT,
         schema_version=SCHEMA_VERSION,
         code_version=__version__,
         corpus=job.corpus,
-        parameters=parameters,
+        parameters=content.parameters,
         split_config=job.split,
         takes=takes,
-        shards=_write_shards(output, takes, {item.take.take_id: item for item in planned}, old),
+        shards=shards,
         splits=splits,
-        rejects=count_rejects(rejects),
+        rejects=_write_rejects(output / "rejects.jsonl", content),
+        key=content.key,
+        mask_model_sha256=content.mask_model_sha256,
+        rows_sha256=digest_rows(takes),
+        statistics=sum_statistics(takes),
     )
-    write_text(output / "rejects.jsonl", "".join(json.dumps(asdict(reject)) + "\n" for reject in rejects))
     write_text(output / "job.json", codec.dumps(job))
-    write_manifest(output / "manifest.json", manifest)
-    _remove_leftovers(output, manifest, planned)
+    manifest = _publish(output, manifest, old.manifest)
+    for item in content.planned:  # the shards hold their rows now
+        commit.part_path(item.folder).unlink(missing_ok=True)
     return manifest
+
+
+def _check_takes(
+    job: IngestJob, content: Content, old: ExistingDataset, fingerprints: Fingerprints
+) -> tuple[tuple[TakeEntry, ...], Mapping[str, Sequence[int]]]:
+    """The takes that have rows and the instants of each; holds one record at a time."""
+    entries: list[TakeEntry] = []
+    instants: dict[str, Sequence[int]] = {}
+    known = {entry.take_id: entry for entry in old.manifest.takes} if old.manifest else {}
+    empty, reasons = list(content.set_aside), Counter(reject.reason for reject in content.set_aside)
+    for item in content.planned:
+        record = _record(item)
+        if record.instants:
+            entries.append(_entry(item, record, known.get(record.take_id) if old.holds(record) else None, fingerprints))
+            instants[record.take_id] = array("q", record.instants)
+        else:
+            empty.append(next(reject for reject in record.rejects if reject.instant is None))
+            reasons.update(reject.reason for reject in record.rejects)
+    num_takes = len(content.planned) + len(content.set_aside)
+    if len(empty) > job.max_reject_fraction * num_takes or not entries:
+        raise ValueError(
+            f"{job.root}: {len(empty)} of {num_takes} takes yield nothing (at most {job.max_reject_fraction:.0%} may); "
+            f"most often {reasons.most_common(1)[0][0]}; take {empty[0].take_id}: {empty[0].detail or empty[0].reason}"
+        )
+    return tuple(entries), instants
 
 
 def _record(item: PlannedTake) -> CommitRecord:
@@ -112,59 +119,81 @@ def _record(item: PlannedTake) -> CommitRecord:
     return record
 
 
-def _entry(take: Take, record: CommitRecord) -> TakeEntry:
+def _entry(item: PlannedTake, record: CommitRecord, held: TakeEntry | None, fingerprints: Fingerprints) -> TakeEntry:
+    """A take's entry; its rows stand in the shards already or in a part, which is checked."""
+    if held:
+        num_frames, seconds = held.num_frames, held.seconds
+    elif commit.has_part(item.folder, record, fingerprints.sha256):
+        num_frames, seconds = measure_rows(commit.part_path(item.folder))
+    else:
+        raise ValueError(f"{commit.part_path(item.folder)}: missing or damaged part; run ingest again")
     return TakeEntry(
-        take_id=take.take_id,
-        subject=take.subject,
-        action=take.action,
-        views=tuple(clip.view for clip in take.clips),
+        take_id=record.take_id,
+        subject=item.take.subject,
+        action=item.take.action,
+        views=tuple(clip.view for clip in item.take.clips),
         num_instants=len(record.instants),
         rows_sha256=record.sha256,
-    )
-
-
-def _check_rejects(job: IngestJob, records: Mapping[str, CommitRecord]) -> None:
-    empty = [record for record in records.values() if not record.instants]
-    if len(empty) <= job.max_reject_fraction * len(records) and len(empty) < len(records):
-        return
-    reasons = Counter(reject.reason for record in empty for reject in record.rejects)
-    first = next(reject for reject in empty[0].rejects if reject.instant is None)
-    raise ValueError(
-        f"{job.root}: {len(empty)} of {len(records)} takes yield nothing (at most {job.max_reject_fraction:.0%} may); "
-        f"most often {reasons.most_common(1)[0][0]}; take {first.take_id}: {first.detail or first.reason}"
+        num_frames=num_frames,
+        seconds=seconds,
     )
 
 
 def _write_shards(
-    output: Path, takes: tuple[TakeEntry, ...], planned: Mapping[str, PlannedTake], old: ExistingDataset
+    output: Path, takes: Sequence[TakeEntry], content: Content, old: ExistingDataset, fingerprints: Fingerprints
 ) -> tuple[ShardEntry, ...]:
     """Bring the shards to what the takes need; those that are right already are left alone."""
-
-    def rows_of_take(take_id: str) -> Iterator[dict[str, Any]]:
-        item = planned[take_id]
-        if old.manifest and not commit.has_part(item.folder, _record(item)):
-            return read_take(output, old.manifest, take_id)
-        return read_rows(commit.part_path(item.folder))
-
-    layout = plan_shards({entry.take_id: entry.num_instants for entry in takes}, version=_content_version(takes))
+    parts = {item.take.take_id: commit.part_path(item.folder) for item in content.planned}
+    held = {entry.take_id for entry in takes if (entry.take_id, entry.rows_sha256) in old.intact_rows}
     intact = {shard.path: shard for shard in old.manifest.shards} if old.manifest else {}
-    return tuple(
-        intact[path] if path in intact and path not in old.damaged else write_shard(output, path, slices, rows_of_take)
-        for path, slices in layout.items()
-    )
+
+    def tables_of_slice(piece: Slice) -> Iterator[pa.Table]:
+        if old.manifest and piece.take_id in held:
+            return cut_tables(read_take_tables(output, old.manifest, piece.take_id), piece.start, piece.stop)
+        return read_tables(parts[piece.take_id], piece.start, piece.stop)
+
+    def bring(planned: PlannedShard) -> ShardEntry:
+        if planned.path in intact and planned.path not in old.damaged:
+            return intact[planned.path]
+        sha256 = None if planned.path in old.damaged else fingerprints.recall(output / planned.path)
+        if sha256 is None:  # else a run that was killed had written it
+            sha256 = write_shard(output, planned, tables_of_slice)
+            fingerprints.note(output / planned.path, sha256)
+        return planned.entry(sha256)
+
+    layout = plan_layout(takes, lambda take_id: parts[take_id].stat().st_size, old.manifest)
+    return tuple(map(bring, layout))
 
 
-def _content_version(takes: tuple[TakeEntry, ...]) -> str:
-    """Equal for equal rows in an equal order."""
-    text = "\n".join(f"{entry.take_id} {entry.rows_sha256}" for entry in takes)
-    return hashlib.sha256(text.encode()).hexdigest()[:12]
+def _write_rejects(path: Path, content: Content) -> tuple[RejectCount, ...]:
+    """Write every reject of the version, a line each, and count them; holds those of one take at a time."""
+    partial = partial_path(path)
+    with partial.open("w", encoding="utf-8") as file:
+
+        def written() -> Iterator[Reject]:
+            for reject in _rejects(content):
+                file.write(json.dumps(asdict(reject)) + "\n")
+                yield reject
+
+        counts = count_rejects(written())
+    publish(partial, path)
+    return counts
 
 
-def _remove_leftovers(output: Path, manifest: Manifest, planned: list[PlannedTake]) -> None:
-    """What the manifest made needless: shards of earlier content, and the parts that its shards now hold."""
-    kept = {(output / shard.path).parent for shard in manifest.shards}
-    for folder in (output / "shards").iterdir():
-        if folder not in kept:
-            shutil.rmtree(folder)
-    for item in planned:
-        commit.part_path(item.folder).unlink(missing_ok=True)
+def _rejects(content: Content) -> Iterator[Reject]:
+    for item in content.planned:
+        yield from _record(item).rejects
+    yield from content.set_aside
+
+
+def _publish(output: Path, manifest: Manifest, old: Manifest | None) -> Manifest:
+    """Make a manifest the newest, unless the newest says the same already; the one before keeps its bytes."""
+    path = output / "manifest.json"
+    if old is not None:
+        if path.exists():
+            if replace(manifest, version=old.version, code_version=old.code_version) == old:
+                return old
+            write_text(earlier_manifest_path(output, old.version), path.read_text(encoding="utf-8"))
+        manifest = replace(manifest, version=old.version + 1)
+    write_manifest(path, manifest)
+    return manifest

@@ -1,15 +1,14 @@
 """ingest: a corpus of video becomes a dataset, one take at a time, killable at any moment.
 
 Workers commit takes (``ingest.commit``); the driver then lays their rows out in shards and writes the manifest
-last. What is already committed, or in a shard that verifies, is never done again.
+last. What is already committed, or in an intact shard, is never done again; whoever asks for what is there already
+gets it without a video or a shard being read.
 """
 
 from __future__ import annotations
 
-import fcntl
 import uuid
 from collections.abc import Generator
-from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
@@ -21,10 +20,14 @@ from mas_ray.config.jobs import IngestJob
 from mas_ray.corpora import folder as folder_corpus
 from mas_ray.corpora.take import Take
 from mas_ray.ingest import commit
+from mas_ray.ingest.fingerprint import ChangedWhileReadError, Fingerprints
 from mas_ray.ingest.masks.sam_checkpoint import local_checkpoint
+from mas_ray.ingest.rejects import BadTakeError, Reject
 from mas_ray.ingest.take_work import PlannedTake, TakeSettings
 from mas_ray.pipelines import session
-from mas_ray.pipelines.assemble import ExistingDataset, assemble
+from mas_ray.pipelines.assemble import Content, assemble
+from mas_ray.pipelines.dataset_lock import locked
+from mas_ray.pipelines.existing_dataset import ExistingDataset, is_finished, mark_finished
 from mas_ray.pipelines.ingest_tracking import track_dataset, tracked
 from mas_ray.pipelines.ingest_workers import ingest_on_ray
 from mas_ray.pipelines.progress import note
@@ -36,7 +39,8 @@ def ingest(job: IngestJob) -> Manifest:
     """Ingest a corpus.
 
     ``<output>`` then holds ``manifest.json``, ``shards/``, ``rejects.jsonl``, ``job.json`` and ``work/`` with the
-    commit records. Equal corpora and jobs give equal manifests, byte for byte, however often they were killed.
+    commit records. Equal corpora and jobs give equal manifests, byte for byte, however often they were killed. A corpus
+    or a job that changed since the last ingest gives the manifest's next version; the shards of the ones before stay.
 
     Raises:
         ValueError: The corpus, a folder, a split or a resource is not as the job needs it, or too many takes yield
@@ -44,17 +48,20 @@ def ingest(job: IngestJob) -> Manifest:
     """
     output = Path(job.output)
     _check_folders(job)
-    with _locked(output):
+    with locked(output), Fingerprints(output / "work" / "fingerprints.jsonl") as fingerprints:
         takes = list(folder_corpus.takes(Path(job.root).absolute()))
         _note_uncalibrated(takes)
         _copy_references(job, takes)
         parameters = IngestParameters(
             masks=_without_place(job.masks), mask_quality=job.mask_quality, crop=job.crop, sampling=job.sampling
         )
-        work = output.absolute() / "work" / commit.parameters_key(parameters, _mask_model_sha256(job))
-        planned = _planned(takes, work)
-        old = ExistingDataset.open(output)
-        todo = [item for item in planned if not _has_rows(item, old)]
+        key = commit.parameters_key(parameters, _mask_model_sha256(job))
+        planned, set_aside = _planned(takes, output.absolute() / "work" / key, fingerprints)
+        old = ExistingDataset.open(output, fingerprints)
+        if old.manifest and not set_aside and is_finished(job, key, planned, old):
+            note(f"ingest: {output / 'manifest.json'} is complete, nothing to do")
+            return old.manifest
+        todo = [item for item in planned if not _has_rows(item, old, fingerprints)]
         if todo:
             settings = _settings(job, parameters)
             try:
@@ -73,11 +80,22 @@ def ingest(job: IngestJob) -> Manifest:
                 for item in todo:  # the workers are gone by now: what they had begun was ended from outside
                     commit.forget_attempt(item.folder, settings.session)
                 raise
-        manifest = assemble(job, planned, parameters, old)
+        set_aside += _discard_changed(todo, fingerprints)
+        left_out = {reject.take_id for reject in set_aside}
+        content = Content(
+            key=key,
+            parameters=parameters,
+            mask_model_sha256=_mask_model_sha256(job),
+            planned=[item for item in planned if item.take.take_id not in left_out],
+            set_aside=set_aside,
+        )
+        manifest = assemble(job, content, old, fingerprints)
         if todo or manifest != old.manifest:
             track_dataset(job, manifest)
-        if not todo and manifest == old.manifest and not old.damaged:
+        else:
             note(f"ingest: {output / 'manifest.json'} is complete, nothing to do")
+        if not set_aside:
+            mark_finished(job, key, planned)
         return manifest
 
 
@@ -141,18 +159,6 @@ def _needs_selfie_model(masks: MaskConfig) -> bool:
     return isinstance(masks.seed if isinstance(masks, SamMasks) else masks, SelfieMasks)
 
 
-@contextmanager
-def _locked(output: Path) -> Generator[None, None, None]:
-    """Hold the dataset folder against a second ingest; the lock ends with the process at the latest."""
-    (output / "work").mkdir(parents=True, exist_ok=True)
-    with (output / "work" / "lock").open("w") as file:
-        try:
-            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError:
-            raise ValueError(f"output: another ingest is writing {output}") from None
-        yield
-
-
 def _note_uncalibrated(takes: list[Take]) -> None:
     """Several views and no calibration is allowed, and easily a slip: nothing will be triangulated."""
     for take in takes:
@@ -168,21 +174,40 @@ def _copy_references(job: IngestJob, takes: list[Take]) -> None:
             write_reference(Path(job.annotations) / f"{take.take_id}.parquet", read_reference(Path(take.reference)))
 
 
-def _planned(takes: list[Take], work: Path) -> list[PlannedTake]:
-    with ThreadPoolExecutor() as threads:  # hashing releases the interpreter lock
-        contents = threads.map(commit.take_content, takes)
-        return [
-            PlannedTake(take=replace(take, reference=None), folder=work / take.take_id, content=content)
-            for take, content in zip(takes, contents, strict=True)
-        ]
+def _planned(takes: list[Take], work: Path, fingerprints: Fingerprints) -> tuple[list[PlannedTake], list[Reject]]:
+    """The takes with their contents, and those whose files cannot be read as they are now."""
+    fingerprints.learn(file for take in takes for file in commit.take_files(take))
+    planned: list[PlannedTake] = []
+    set_aside: list[Reject] = []
+    for take in takes:
+        try:
+            content = commit.take_content(take, fingerprints.sha256)
+        except BadTakeError as error:
+            set_aside.append(Reject(take_id=take.take_id, reason=error.reason, detail=str(error)))
+        else:
+            planned.append(PlannedTake(take=replace(take, reference=None), folder=work / take.take_id, content=content))
+    return planned, set_aside
 
 
-def _has_rows(item: PlannedTake, old: ExistingDataset) -> bool:
+def _discard_changed(done: list[PlannedTake], fingerprints: Fingerprints) -> list[Reject]:
+    """Of the takes just ingested, those whose files are no longer what the plan saw: nobody knows what was decoded."""
+    rejects: list[Reject] = []
+    for item in done:
+        for file in commit.take_files(item.take):
+            if not fingerprints.is_unchanged(file):
+                commit.discard(item.folder)
+                error = ChangedWhileReadError(file)
+                rejects.append(Reject(take_id=item.take.take_id, reason=error.reason, detail=str(error)))
+                break
+    return rejects
+
+
+def _has_rows(item: PlannedTake, old: ExistingDataset, fingerprints: Fingerprints) -> bool:
     """Whether a take is committed and its rows are at hand."""
     record = commit.read_record(item.folder, item.content)
     if record is None:
         return False
-    return not record.instants or commit.has_part(item.folder, record) or old.holds(record)
+    return not record.instants or old.holds(record) or commit.has_part(item.folder, record, fingerprints.sha256)
 
 
 def _num_committed(planned: list[PlannedTake]) -> int:

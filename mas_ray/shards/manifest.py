@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 import hashlib
+import math
+import re
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
@@ -37,11 +40,18 @@ class TakeEntry:
     num_instants: int
     rows_sha256: str = ""
     """Of the file of its rows alone, as ingest committed it."""
+    num_frames: int = 0
+    """Views of all instants together."""
+    seconds: float = 0.0
+    """Source time that its instants cover: their number times the usual step from one to the next."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class ShardEntry:
-    """One Parquet file of frame sets; ``path`` is relative to the manifest."""
+    """One Parquet file of frame sets; ``path`` is relative to the manifest.
+
+    It holds the rows of its takes one take after the other. A take may go on in the next shard that names it.
+    """
 
     path: str
     rows: int
@@ -81,8 +91,18 @@ class RejectCount:
 
 
 @dataclass(frozen=True, kw_only=True)
+class Statistics:
+    """How much a dataset holds. ``num_frames`` counts the views of all instants; ``hours`` are of source time."""
+
+    num_takes: int = 0
+    num_instants: int = 0
+    num_frames: int = 0
+    hours: float = 0.0
+
+
+@dataclass(frozen=True, kw_only=True)
 class Manifest:
-    """A finished dataset. Holds no times, durations or absolute paths: equal input gives equal bytes."""
+    """A finished dataset. Holds no times or absolute paths: equal input, version by version, gives equal bytes."""
 
     format: str
     schema_version: int
@@ -94,6 +114,15 @@ class Manifest:
     shards: tuple[ShardEntry, ...]
     splits: Splits
     rejects: tuple[RejectCount, ...]
+    version: int = 1
+    """Counts the contents that the folder has held; ``manifest-<version>.json`` are the earlier ones."""
+    key: str = ""
+    """Of the parameters, schema, code and mask model that the rows were made with; names the work tree."""
+    mask_model_sha256: str | None = None
+    """Of the mask method's network, where the parameters do not say."""
+    rows_sha256: str = ""
+    """``digest_rows`` of the takes: equal for equal rows, however they are laid out in shards."""
+    statistics: Statistics = Statistics()
 
     @property
     def view_slots(self) -> dict[str, tuple[str, ...]]:
@@ -120,16 +149,51 @@ def read_manifest(path: Path) -> Manifest:
     return manifest
 
 
+def earlier_manifests(folder: Path) -> dict[int, Path]:
+    """The manifests of the earlier versions of a dataset that are still there, by version, in order."""
+    found = (
+        (re.fullmatch(r"manifest-([1-9][0-9]*)\.json", path.name), path) for path in folder.glob("manifest-*.json")
+    )
+    return dict(sorted((int(match[1]), path) for match, path in found if match))
+
+
+def earlier_manifest_path(folder: Path, version: int) -> Path:
+    """Where a version's manifest goes when the next one takes its place. Shards are relative to it as before."""
+    return folder / f"manifest-{version}.json"
+
+
+def digest_rows(takes: Iterable[TakeEntry]) -> str:
+    """One line to compare the rows of two datasets by; the order of the takes does not count."""
+    lines = sorted(f"{take.take_id} {take.rows_sha256}\n" for take in takes)
+    return hashlib.sha256("".join(lines).encode()).hexdigest()
+
+
+def sum_statistics(takes: Iterable[TakeEntry]) -> Statistics:
+    """What the takes hold together."""
+    takes = tuple(takes)
+    return Statistics(
+        num_takes=len(takes),
+        num_instants=sum(take.num_instants for take in takes),
+        num_frames=sum(take.num_frames for take in takes),
+        hours=math.fsum(take.seconds for take in takes) / 3600,
+    )
+
+
 def file_sha256(path: Path) -> str:
     """Hex SHA-256 of a file's bytes."""
     with path.open("rb") as file:
         return hashlib.file_digest(file, "sha256").hexdigest()
 
 
-def damaged_shards(folder: Path, manifest: Manifest) -> tuple[ShardEntry, ...]:
-    """The shards that are missing or whose bytes are not those of the manifest."""
+def damaged_shards(
+    folder: Path, manifest: Manifest, sha256: Callable[[Path], str] = file_sha256
+) -> tuple[ShardEntry, ...]:
+    """The shards that are missing or whose bytes are not those of the manifest.
+
+    ``sha256`` gives a file's digest; one that remembers spares reading what has not changed.
+    """
     return tuple(
         shard
         for shard in manifest.shards
-        if not (folder / shard.path).is_file() or file_sha256(folder / shard.path) != shard.sha256
+        if not (folder / shard.path).is_file() or sha256(folder / shard.path) != shard.sha256
     )

@@ -1,4 +1,5 @@
 import json
+import os
 import shutil
 import signal
 import subprocess
@@ -17,12 +18,13 @@ from mas_ray.annotations import ReferenceJoints, read_reference, write_reference
 from mas_ray.config import codec
 from mas_ray.config.ingest import CropConfig, FrameSampling, ProvidedMasks, SplitBySubject, SplitByTail
 from mas_ray.config.jobs import IngestJob, Workers
-from mas_ray.ingest import commit
+from mas_ray.ingest import commit, fingerprint
 from mas_ray.ingest.take_work import ingest_take
 from mas_ray.pipelines import ingest as pipeline
+from mas_ray.pipelines.dataset_lock import locked
 from mas_ray.pipelines.ingest import ingest
 from mas_ray.shards import compact
-from mas_ray.shards.manifest import InstantRange, damaged_shards, read_manifest
+from mas_ray.shards.manifest import InstantRange, Statistics, damaged_shards, digest_rows, read_manifest
 from mas_ray.shards.read import read_dataset, read_split
 
 
@@ -67,7 +69,7 @@ def ingested(monkeypatch):
     monkeypatch.setattr(pipeline, "ingest_on_ray", here)
     monkeypatch.setattr(pipeline.session, "connect", nullcontext)
     monkeypatch.setattr(pipeline.session, "require", lambda workers, what, beside: None)
-    monkeypatch.setattr(compact, "ROWS_PER_SHARD", 10)
+    monkeypatch.setattr(compact, "SHARD_BYTES", 100_000)  # two takes of 81 kB
     return done
 
 
@@ -85,12 +87,34 @@ def keys(job, split=None):
     return [(row["take_id"], row["instant"]) for row in rows]
 
 
+def shards(job):
+    """The path of the shard of each take of the newest version."""
+    manifest = read_manifest(Path(job.output) / "manifest.json")
+    return {take_id: Path(job.output) / shard.path for shard in manifest.shards for take_id in shard.takes}
+
+
+def earlier(job, version):
+    return Path(job.output) / f"manifest-{version}.json"
+
+
+def contents(manifest_path):
+    """All rows of a version, in an order that does not depend on the shards."""
+    rows = read_dataset(manifest_path.parent, read_manifest(manifest_path))
+    return sorted(rows, key=lambda row: (row["take_id"], row["instant"]))
+
+
+def age(folder, *, by_s=10):
+    """Set the clock of ingest's eyes forward: what is in a folder was written a while ago."""
+    for path in folder.rglob("*"):
+        os.utime(path, ns=(time.time_ns() - by_s * 10**9,) * 2)
+
+
 def test_dataset(job, ingested, capfd):
     manifest = ingest(job)
     output = Path(job.output)
     assert read_manifest(output / "manifest.json") == manifest
     assert damaged_shards(output, manifest) == ()
-    assert [shard.rows for shard in manifest.shards] == [10, 10, 4]
+    assert [(shard.rows, shard.takes) for shard in manifest.shards] == [(16, ("take0", "take1")), (8, ("take2",))]
     assert keys(job) == keys(job, "train") == [(f"take{t}", i) for t in range(3) for i in range(8)]
     assert [(r.level, r.reason, r.count) for r in manifest.rejects] == [
         ("take", "unreadable_video", 1),
@@ -102,6 +126,9 @@ def test_dataset(job, ingested, capfd):
     assert str(output.parent) not in (output / "manifest.json").read_text()
     assert not list(output.rglob("part.parquet"))
     assert not list(output.rglob("*.partial*"))
+    assert (manifest.version, manifest.rows_sha256) == (1, digest_rows(manifest.takes))
+    assert manifest.statistics == Statistics(num_takes=3, num_instants=24, num_frames=45, hours=24 / 25 / 3600)
+    assert manifest.key == next(path.name for path in (output / "work").iterdir() if path.is_dir())
     assert [path.name for path in Path(job.annotations).iterdir()] == ["take0.parquet"]
     assert read_reference(Path(job.annotations) / "take0.parquet").source == "a test"
     capfd.readouterr()
@@ -123,7 +150,7 @@ def test_damaged_shard_redoes_its_takes_alone(job, ingested, damage):
     ingest(job)
     before = snapshot(job)
     ingested.clear()
-    (shard,) = Path(job.output).glob("shards/*/part-00002.parquet")
+    shard = shards(job)["take2"]
     if damage == "delete":
         shard.unlink()
     else:
@@ -148,40 +175,132 @@ def test_place_and_workers_do_not_show(job, ingested, tmp_path):
     assert snapshot(other) == snapshot(job)
 
 
-def test_new_take_does_not_redo_the_others(job, ingested, tmp_path):
+def test_a_finished_ingest_reads_no_clip_shard_or_part(job, ingested, monkeypatch):
+    age(Path(job.root))
+    monkeypatch.setattr(fingerprint, "_SETTLED_NS", 0)  # the change time cannot be set back
+    manifest = ingest(job)
+    monkeypatch.setattr(fingerprint, "file_sha256", lambda path: pytest.fail(f"{path} is read"))
+    monkeypatch.setattr(commit, "read_record", lambda *_: pytest.fail("a record is read"))
+    assert ingest(job) == manifest
+
+
+def test_a_touched_or_copied_corpus_is_the_same(job, ingested):
+    before = ingest(job)
+    ingested.clear()
+    age(Path(job.root), by_s=1000)
+    assert ingest(job) == before
+    assert ingested == []
+
+
+def test_new_take_extends_the_dataset(job, ingested, tmp_path):
     ingest(job)
+    before = snapshot(job)
     ingested.clear()
     write_take(Path(job.root) / "anew", num_frames=5, subject="s9")
-    ingest(job)
+    manifest = ingest(job)
     assert ingested == ["anew"]
+    assert (manifest.version, [take.take_id for take in manifest.takes]) == (2, ["anew", "take0", "take1", "take2"])
     grown = snapshot(job)
+    assert grown.pop("manifest-1.json") == before.pop("manifest.json")
+    del before["rejects.jsonl"]
+    assert {name: grown[name] for name in before} == before
+    assert len(grown) == len(before) + 3  # its shard, the manifest and the rejects
     fresh = replace(job, output=str(tmp_path / "fresh"))
-    ingest(fresh)
-    assert snapshot(fresh) == grown
+    assert ingest(fresh).rows_sha256 == manifest.rows_sha256 != read_manifest(earlier(job, 1)).rows_sha256
+    assert contents(Path(job.output) / "manifest.json") == contents(tmp_path / "fresh" / "manifest.json")
+    assert [row["take_id"] for row in contents(earlier(job, 1))] == [f"take{t}" for t in range(3) for _ in range(8)]
 
 
-def test_changed_input_is_done_again(job, ingested, tmp_path):
-    ingest(job)
+def test_changed_input_is_done_again_and_the_version_before_stays(job, ingested, tmp_path):
+    first = ingest(job)
+    before, rows_before = snapshot(job), contents(Path(job.output) / "manifest.json")
     ingested.clear()
     take = Path(job.root) / "take1"
     description = json.loads((take / "calibration" / "cameras.json").read_text())
     description["cameras"]["cam1"]["translation"] = [0.5, 0.0, 3.0]
     (take / "calibration" / "cameras.json").write_text(json.dumps(description))
-    ingest(job)
+    second = ingest(job)
     assert ingested == ["take1"]
+    assert [shard.takes for shard in second.shards] == [("take0",), ("take2",), ("take1",)]
+    assert second.shards[1] == first.shards[1]
     fresh = replace(job, output=str(tmp_path / "fresh"))
-    ingest(fresh)
-    assert snapshot(fresh) == snapshot(job)
+    assert ingest(fresh).rows_sha256 == second.rows_sha256
+    assert contents(Path(job.output) / "manifest.json") == contents(tmp_path / "fresh" / "manifest.json")
+    assert contents(earlier(job, 1)) == rows_before
+    after = snapshot(job)
+    assert {name: after[name] for name in before if name.startswith("shards")} == {
+        name: data for name, data in before.items() if name.startswith("shards")
+    }
+
+
+def test_removed_take_leaves(job, ingested):
+    ingest(job)
+    ingested.clear()
+    shutil.rmtree(Path(job.root) / "take2")
+    manifest = ingest(job)
+    assert ingested == []
+    assert keys(job) == [(f"take{t}", i) for t in range(2) for i in range(8)]
+    assert len(manifest.shards) == 1
+
+
+def test_lost_newest_manifest_is_rebuilt_from_the_one_before(job, ingested):
+    ingest(job)
+    write_take(Path(job.root) / "anew", num_frames=5, subject="s9")
+    ingest(job)
+    before = snapshot(job)
+    (Path(job.output) / "manifest.json").unlink()
+    ingested.clear()
+    ingest(job)
+    assert ingested == ["anew"]
+    assert snapshot(job) == before
+
+
+@pytest.mark.parametrize("moment", ["while hashed", "while ingested"])
+def test_a_clip_that_grows_is_a_reject_of_this_run_alone(job, ingested, monkeypatch, moment):
+    clip = Path(job.root) / "take1" / "videos" / "cam0.mp4"
+    real = fingerprint.file_sha256 if moment == "while hashed" else pipeline.ingest_on_ray
+
+    def growing(*arguments, **keywords):
+        done = real(*arguments, **keywords)
+        if moment == "while ingested" or arguments[0] == clip:
+            with clip.open("ab") as file:
+                file.write(b"x")
+        return done
+
+    with monkeypatch.context() as patch:
+        owner = (fingerprint, "file_sha256") if moment == "while hashed" else (pipeline, "ingest_on_ray")
+        patch.setattr(*owner, growing)
+        manifest = ingest(job)
+    assert [take.take_id for take in manifest.takes] == ["take0", "take2"]
+    assert ("take", "changed_while_read", 1) in [(r.level, r.reason, r.count) for r in manifest.rejects]
+    ingested.clear()
+    assert [take.take_id for take in ingest(job).takes] == ["take0", "take1", "take2"]
+    assert ingested == ["take1"]
+
+
+def test_a_clip_that_cannot_be_read_stops_no_other(job, ingested, monkeypatch):
+    clip = Path(job.root) / "take1" / "videos" / "cam0.mp4"
+    real = fingerprint.file_sha256
+
+    def refusing(path):
+        if path == clip:
+            raise PermissionError(13, "Permission denied")
+        return real(path)
+
+    monkeypatch.setattr(fingerprint, "file_sha256", refusing)
+    manifest = ingest(job)
+    assert ("take", "unreadable_file", 1) in [(r.level, r.reason, r.count) for r in manifest.rejects]
+    assert [take.take_id for take in manifest.takes] == ["take0", "take2"]
 
 
 def test_other_parameters_make_another_dataset(job, ingested, tmp_path):
     ingest(job)
     sparse = replace(job, sampling=FrameSampling(stride=3))
-    ingest(sparse)
+    manifest = ingest(sparse)
     assert keys(sparse) == [(f"take{t}", i) for t in range(3) for i in (0, 3, 6)]
     fresh = replace(sparse, output=str(tmp_path / "fresh"))
-    ingest(fresh)
-    assert snapshot(fresh) == snapshot(sparse)
+    assert replace(ingest(fresh), version=2) == manifest
+    assert snapshot(fresh).keys() <= snapshot(sparse).keys()
 
 
 def test_other_split_needs_no_work(job, ingested):
@@ -189,6 +308,7 @@ def test_other_split_needs_no_work(job, ingested):
     ingested.clear()
     manifest = ingest(replace(job, split=SplitByTail(test=2, gap=1, validation=1)))
     assert ingested == []
+    assert manifest.shards == read_manifest(earlier(job, 1)).shards
     assert manifest.splits.test[0] == InstantRange(take_id="take0", start=6, stop=8)
     with pytest.raises(ValueError, match="unknown subject 'nobody'; the dataset has s0, s1, s2"):
         ingest(replace(job, split=SplitBySubject(validation=(), test=("nobody",))))
@@ -228,7 +348,7 @@ def test_folders_are_checked(job, ingested, tmp_path):
 
 
 def test_two_ingests_into_one_folder(job, ingested):
-    with pipeline._locked(Path(job.output)), pytest.raises(ValueError, match="another ingest is writing"):
+    with locked(Path(job.output)), pytest.raises(ValueError, match="another ingest is writing"):
         ingest(job)
     ingest(job)
 
@@ -271,7 +391,7 @@ def test_on_ray_killed_and_repaired(tmp_path):
     before = snapshot(job)
     assert len(keys(job)) == 180
 
-    next(tmp_path.glob("calm/shards/*/part-00000.parquet")).unlink()
+    next(tmp_path.glob("calm/shards/*.parquet")).unlink()
     assert run(job, tmp_path).returncode == 0
     assert snapshot(job) == before
 
