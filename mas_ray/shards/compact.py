@@ -80,7 +80,7 @@ def plan_layout(
 
 def slices_of_shards(manifest: Manifest) -> tuple[tuple[Slice, ...], ...]:
     """Which rows each shard of a manifest holds: takes go on where the shard before left them."""
-    totals = {take.take_id: take.num_instants for take in manifest.takes}
+    totals = Counter({take.take_id: take.num_instants for take in manifest.takes})
     placed = Counter[str]()
     shards: list[tuple[Slice, ...]] = []
     for shard in manifest.shards:

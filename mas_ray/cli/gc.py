@@ -1,0 +1,54 @@
+"""``mas-ray gc``: remove from a dataset folder what no kept version needs."""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import tyro
+
+from mas_ray.cli.text_table import text_table
+
+_NAMES = {
+    "temporary": "temporary files of processes that died",
+    "version": "manifests of earlier versions",
+    "shard": "shards of no kept version",
+    "part": "parts whose rows are in shards",
+    "work": "work trees of other parameters",
+}
+
+
+@dataclass(frozen=True, kw_only=True)
+class Flags:
+    """Remove from a dataset folder what no kept version needs."""
+
+    dataset: tyro.conf.Positional[Path]
+    """The dataset folder."""
+    keep: int = 1
+    """How many versions to keep, counted from the newest."""
+    dry_run: bool = False
+    """Say what would be removed, and remove nothing."""
+
+
+def run(argv: Sequence[str]) -> int:
+    """Collect, and say what and how much."""
+    flags = tyro.cli(Flags, args=argv, prog="mas-ray gc", description=Flags.__doc__)
+    from mas_ray.pipelines.maintain import collect_garbage  # pyarrow loads only now
+
+    sizes: defaultdict[str, list[int]] = defaultdict(list)
+    for item in collect_garbage(flags.dataset, keep=flags.keep, dry_run=flags.dry_run):
+        sizes[item.kind].append(item.num_bytes)
+        print(f"{'would remove' if flags.dry_run else 'removed'} {item.path.relative_to(flags.dataset)}")
+    if not sizes:
+        print(f"{flags.dataset}: nothing to remove")
+        return 0
+    rows = [[_NAMES[kind], str(len(found)), _amount(sum(found))] for kind, found in sorted(sizes.items())]
+    rows.append(["together", str(sum(map(len, sizes.values()))), _amount(sum(map(sum, sizes.values())))])
+    print(text_table(rows))
+    return 0
+
+
+def _amount(num_bytes: int) -> str:
+    return f"{num_bytes} B" if num_bytes < 10_000 else f"{num_bytes / 1e6:.2f} MB"

@@ -1,0 +1,33 @@
+"""``mas-ray requeue``: let the next ingest try takes again that were left out."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import tyro
+
+
+@dataclass(frozen=True, kw_only=True)
+class Flags:
+    """Let the next ingest try takes again that were left out. What ingest is told stays as it is: change that first."""
+
+    dataset: tyro.conf.Positional[Path]
+    """The dataset folder."""
+    reason: str
+    """Why they were left out, as ``rejects.jsonl`` has it: ``crashed``, say."""
+    take: str | None = None
+    """The id of one take; without it every take that was left out for the reason."""
+
+
+def run(argv: Sequence[str]) -> int:
+    """Requeue, and say which."""
+    flags = tyro.cli(Flags, args=argv, prog="mas-ray requeue", description=Flags.__doc__)
+    from mas_ray.pipelines.maintain import requeue  # pyarrow loads only now
+
+    requeued = requeue(flags.dataset, flags.reason, flags.take)
+    for item in requeued:
+        print(f"{item.take_id}: {item.detail or item.reason}")
+    print(f"{flags.dataset}: {len(requeued)} take(s) will be tried again by the next ingest")
+    return 0

@@ -1,0 +1,33 @@
+"""``mas-ray verify``: check a dataset."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import tyro
+
+
+@dataclass(frozen=True, kw_only=True)
+class Flags:
+    """Check a dataset: hashes, schema, rows, splits, and a sample of rows decoded. Exit status 1: there are faults."""
+
+    dataset: tyro.conf.Positional[Path]
+    """The dataset folder, or the manifest of one of its versions."""
+    sample: int = 64
+    """About how many rows to decode."""
+
+
+def run(argv: Sequence[str]) -> int:
+    """Verify, say every fault in a line, and answer by the exit status."""
+    flags = tyro.cli(Flags, args=argv, prog="mas-ray verify", description=Flags.__doc__)
+    from mas_ray.pipelines.verify import verify  # OpenCV loads only now
+
+    found = verify(flags.dataset, sample=flags.sample)
+    for fault in found.faults:
+        print(fault, file=sys.stderr)
+    looked_at = f"{found.num_shards} shards, {found.num_rows} rows, {found.num_decoded} of them decoded"
+    print(f"{flags.dataset}: {looked_at}: {f'{len(found.faults)} faults' if found.faults else 'no faults'}")
+    return 1 if found.faults else 0
