@@ -15,13 +15,13 @@ from __future__ import annotations
 import hashlib
 import json
 import os
-from collections.abc import Callable, Generator
+from collections.abc import Callable, Generator, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
 from mas_ray.config import codec
-from mas_ray.corpora.take import Take
+from mas_ray.corpora.take import Clip, Take
 from mas_ray.ingest.rejects import Reject
 from mas_ray.shards.manifest import FORMAT, IngestParameters, file_sha256
 from mas_ray.shards.schema import SCHEMA_VERSION
@@ -67,9 +67,8 @@ def take_content(take: Take, sha256: Callable[[Path], str] = file_sha256) -> str
     add("take", repr((take.take_id, take.subject, take.action)))
     for clip in take.clips:
         add("view", repr(clip.view))
-        for name, path in (("video", clip.video), ("background", clip.background), ("masks", clip.masks)):
-            for file in _files(path):
-                add(name, f"{file.name} {sha256(file)}")
+        for name, file in _files(clip):
+            add(name, f"{file.name} {sha256(file)}")
         if camera := clip.calibration:
             add("size", f"{camera.width_px} {camera.height_px}")
             for array in (camera.K, camera.distortion, camera.R, camera.t_mm):
@@ -79,9 +78,7 @@ def take_content(take: Take, sha256: Callable[[Path], str] = file_sha256) -> str
 
 def take_files(take: Take) -> list[str]:
     """The files that ``take_content`` reads."""
-    return [
-        str(file) for clip in take.clips for path in (clip.video, clip.background, clip.masks) for file in _files(path)
-    ]
+    return [str(file) for clip in take.clips for _, file in _files(clip)]
 
 
 def read_record(folder: Path, content: str | None = None) -> CommitRecord | None:
@@ -179,10 +176,15 @@ def _journal(folder: Path) -> list[str]:
     return path.read_text(encoding="utf-8").splitlines() if path.is_file() else []
 
 
-def _files(path: str | None) -> list[Path]:
-    if path is None:
-        return []
-    try:
-        return sorted(p for p in Path(path).iterdir() if p.is_file()) if os.path.isdir(path) else [Path(path)]  # noqa: PTH112
-    except OSError:  # an unreadable folder is found out by whoever hashes it
-        return [Path(path)]
+def _files(clip: Clip) -> Iterator[tuple[str, Path]]:
+    """What each file of a clip is, and its path."""
+    yield "video", Path(clip.video)
+    if clip.background is not None:
+        yield "background", Path(clip.background)
+    if clip.masks is not None:
+        masks = Path(clip.masks)
+        try:
+            files = sorted(path for path in masks.iterdir() if path.is_file()) if masks.is_dir() else [masks]
+        except OSError:  # an unreadable folder is found out by whoever hashes it
+            files = [masks]
+        yield from (("masks", file) for file in files)

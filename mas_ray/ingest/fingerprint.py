@@ -80,15 +80,24 @@ class Fingerprints:
         known = self.recall(path)
         return known if known is not None else self._learn(path, *_hash(str(path)))
 
-    def learn(self, paths: Iterable[str]) -> None:
-        """Hash the files that are not known, several at a time; those that cannot be hashed are passed over."""
-        unknown = (path for path in paths if self.recall(path) is None)
+    def learn(self, paths: Iterable[str]) -> dict[str, str]:
+        """``sha256`` of files by path, several at a time; those that cannot be hashed are left out."""
+        hashes = dict[str, str]()
+
+        def unknown() -> Iterator[str]:
+            for path in paths:
+                if (known := self.recall(path)) is None:
+                    yield path
+                else:
+                    hashes[path] = known
+
         with ThreadPoolExecutor() as threads:  # hashing releases the interpreter lock
-            for path, future in _ahead(threads, unknown):
+            for path, future in _ahead(threads, unknown()):
                 try:
-                    self._learn(path, *future.result())
+                    hashes[path] = self._learn(path, *future.result())
                 except BadTakeError:
                     continue
+        return hashes
 
     def recall(self, path: Path | str) -> str | None:
         """``sha256`` of a file if it is known without reading."""

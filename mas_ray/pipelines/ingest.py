@@ -176,12 +176,16 @@ def _copy_references(job: IngestJob, takes: list[Take]) -> None:
 
 def _planned(takes: list[Take], work: Path, fingerprints: Fingerprints) -> tuple[list[PlannedTake], list[Reject]]:
     """The takes with their contents, and those whose files cannot be read as they are now."""
-    fingerprints.learn(file for take in takes for file in commit.take_files(take))
+    known = fingerprints.learn(file for take in takes for file in commit.take_files(take))
+
+    def sha256(path: Path) -> str:
+        return known.get(str(path)) or fingerprints.sha256(path)  # which says what is wrong with it
+
     planned: list[PlannedTake] = []
     set_aside: list[Reject] = []
     for take in takes:
         try:
-            content = commit.take_content(take, fingerprints.sha256)
+            content = commit.take_content(take, sha256)
         except BadTakeError as error:
             set_aside.append(Reject(take_id=take.take_id, reason=error.reason, detail=str(error)))
         else:

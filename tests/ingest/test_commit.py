@@ -1,5 +1,6 @@
 import shutil
 from dataclasses import replace
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -71,6 +72,31 @@ def test_record_round_trip_and_staleness(tmp_path):
     assert not commit.has_part(tmp_path, record)
     commit.part_path(tmp_path).unlink()
     assert not commit.has_part(tmp_path, record)
+
+
+@pytest.mark.parametrize("text", ["", "[]", '{"take_id": "walk"}', '{"rejects": [{"what": 1}], "instants": []}'])
+def test_something_else_in_the_place_of_a_record(tmp_path, text):
+    (tmp_path / "commit.json").write_text(text)
+    assert commit.has_record(tmp_path)
+    with pytest.raises(ValueError, match=r"commit\.json: not a commit record"):
+        commit.read_record(tmp_path, "c1")
+
+
+def test_discard_forgets_everything_of_a_take(tmp_path):
+    (tmp_path / "attempts").write_text("attempt old c1\n")
+    (tmp_path / "commit.json").write_text("{}")
+    write_rows(commit.part_path(tmp_path), ())
+    commit.discard(tmp_path)
+    commit.discard(tmp_path)
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_a_digest_that_is_known_is_used(take):
+    files = commit.take_files(take)
+    assert sorted(files) == sorted(path for clip in take.clips for path in (clip.video, f"{clip.masks}"))
+    known = {path: file_sha256(Path(path)) for path in files}
+    assert commit.take_content(take, lambda path: known[str(path)]) == commit.take_content(take)
+    assert commit.take_content(take, lambda path: "0") != commit.take_content(take)
 
 
 def test_attempts_that_end_take_their_line_back(tmp_path):

@@ -1,3 +1,6 @@
+import itertools
+from dataclasses import replace
+
 import pyarrow.parquet as pq
 import pytest
 from frame_set_rows import row, rows
@@ -13,9 +16,17 @@ from mas_ray.shards.manifest import (
     TakeEntry,
     file_sha256,
 )
-from mas_ray.shards.read import read_dataset, read_rows, read_split, read_take
+from mas_ray.shards.read import (
+    cut_tables,
+    measure_rows,
+    read_dataset,
+    read_rows,
+    read_split,
+    read_tables,
+    read_take,
+)
 from mas_ray.shards.schema import FRAME_SET
-from mas_ray.shards.write import ROWS_PER_GROUP, write_rows, write_text
+from mas_ray.shards.write import ROWS_PER_GROUP, write_rows, write_tables, write_text
 
 
 def test_round_trip_in_bounded_row_groups(tmp_path):
@@ -34,6 +45,36 @@ def test_equal_rows_give_equal_bytes(tmp_path):
         write_rows(tmp_path / name, iter(rows("a", 70)))
     write_rows(tmp_path / "again", read_rows(tmp_path / "x"))
     assert len({file_sha256(tmp_path / name) for name in ("x", "y", "again")}) == 1
+
+
+@pytest.mark.parametrize("cuts", [(0, 70), (0, 1, 33, 64, 65, 70), tuple(range(0, 71, 7))])
+def test_tables_of_any_length_give_the_bytes_of_their_rows(tmp_path, cuts):
+    write_rows(tmp_path / "rows", rows("a", 70))
+    pieces = [next(read_tables(tmp_path / "rows")).slice(0, 0)]  # an empty one does no harm
+    for start, stop in itertools.pairwise(cuts):
+        pieces += read_tables(tmp_path / "rows", start, stop)
+    assert write_tables(tmp_path / "tables", pieces) == 70
+    assert file_sha256(tmp_path / "tables") == file_sha256(tmp_path / "rows")
+
+
+@pytest.mark.parametrize(("start", "stop"), [(0, None), (0, 0), (5, 40), (32, 64), (40, 41), (69, None), (64, 999)])
+def test_a_range_of_rows(tmp_path, start, stop):
+    written = rows("a", 70)
+    write_rows(tmp_path / "part", written)
+    found = [item for table in read_tables(tmp_path / "part", start, stop) for item in table.to_pylist()]
+    assert found == written[start:stop]
+    cut = cut_tables(read_tables(tmp_path / "part"), start, stop)
+    assert [item for table in cut for item in table.to_pylist()] == found
+
+
+def test_measure_rows(tmp_path):
+    """A gap is not covered; three of the rows have two views and one has one."""
+    write_rows(tmp_path / "part", [row("a", i) for i in (0, 5, 10)] + [row("a", 100, views=("cam1",))])
+    num_views, seconds = measure_rows(tmp_path / "part")
+    assert num_views == 7
+    assert seconds == pytest.approx(4 * 5 / 25)
+    write_rows(tmp_path / "one", [row("a", 3)])
+    assert measure_rows(tmp_path / "one") == (2, 0.0)
 
 
 def test_no_rows_are_a_file_too(tmp_path):
@@ -118,6 +159,24 @@ def dataset(tmp_path):
         splits=Splits(train=train, validation=(), test=(InstantRange(take_id="a", start=4, stop=5),)),
         rejects=(),
     )
+
+
+def test_a_take_is_read_without_its_neighbours(tmp_path, dataset, monkeypatch):
+    folder, manifest = dataset
+    everything = rows("a", 40) + rows("b", 40) + rows("c", 40)
+    write_rows(folder / "shards" / "all.parquet", everything)
+    shard = ShardEntry(path="shards/all.parquet", rows=120, sha256="", takes=("a", "b", "c"))
+    seen = []
+    real = pq.ParquetFile.read_row_group
+    monkeypatch.setattr(pq.ParquetFile, "read_row_group", lambda file, i: seen.append(i) or real(file, i))
+    manifest = replace(manifest, shards=(shard,))
+    assert list(read_take(folder, manifest, "a")) == everything[:40]
+    assert list(read_take(folder, manifest, "c")) == everything[80:]
+    assert seen == [0, 1, 2, 3]
+    test = Splits(train=(), validation=(), test=(InstantRange(take_id="a", start=3, stop=5),))
+    seen.clear()
+    assert list(read_split(folder, replace(manifest, splits=test), "test")) == everything[3:5]
+    assert seen == [0, 1]
 
 
 def test_splits_takes_and_all(dataset):
