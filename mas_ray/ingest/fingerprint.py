@@ -11,6 +11,7 @@ import os
 import time
 from collections.abc import Iterable, Iterator
 from concurrent.futures import Executor, Future, ThreadPoolExecutor
+from contextlib import suppress
 from itertools import islice
 from pathlib import Path
 from types import TracebackType
@@ -92,11 +93,12 @@ class Fingerprints:
                     hashes[path] = known
 
         with ThreadPoolExecutor() as threads:  # hashing releases the interpreter lock
-            for path, future in _ahead(threads, unknown()):
-                try:
-                    hashes[path] = self._learn(path, *future.result())
-                except BadTakeError:
-                    continue
+            try:
+                for path, future in _ahead(threads, unknown()):
+                    with suppress(BadTakeError):
+                        hashes[path] = self._learn(path, *future.result())
+            finally:
+                threads.shutdown(wait=False, cancel_futures=True)  # Ctrl-C need not wait for the queue
         return hashes
 
     def recall(self, path: Path | str) -> str | None:
