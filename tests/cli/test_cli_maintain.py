@@ -24,9 +24,9 @@ from mas_ray.shards.write import write_rows
 
 
 def _without_ray(patch):
-    def here(todo, settings, workers, *, num_instants):
+    def here(todo, settings, workers, *, num_instants, watch):
         for item in todo:
-            ingest_take(item, settings, advance=lambda num: None)
+            ingest_take(item, settings, advance=lambda tally: None)
 
     patch.setattr(pipeline, "ingest_on_ray", here)
     patch.setattr(pipeline.session, "connect", nullcontext)

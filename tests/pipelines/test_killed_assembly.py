@@ -27,9 +27,9 @@ pipeline.session.connect = nullcontext
 pipeline.session.require = lambda workers, what: None
 
 
-def here(todo, settings, workers, *, num_instants):
+def here(todo, settings, workers, *, num_instants, watch):
     for item in todo:
-        ingest_take(item, settings, advance=lambda num: None)
+        ingest_take(item, settings, advance=lambda tally: None)
 
 
 pipeline.ingest_on_ray = here
