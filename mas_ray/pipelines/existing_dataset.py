@@ -44,7 +44,11 @@ class ExistingDataset:
             folder=folder,
             manifest=manifest,
             damaged=frozenset(shard.path for shard in damaged),
-            intact_rows=frozenset((t.take_id, t.rows_sha256) for t in manifest.takes if t.take_id not in broken),
+            intact_rows=frozenset(
+                (take.take_id, take.rows_sha256)
+                for take in manifest.takes
+                if take.take_id not in broken and take.num_frames  # manifests once had no statistics
+            ),
         )
 
     def holds(self, record: CommitRecord) -> bool:

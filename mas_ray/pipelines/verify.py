@@ -5,12 +5,13 @@ from __future__ import annotations
 import itertools
 import json
 from collections import Counter, defaultdict
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, NamedTuple
 
+import cv2
 import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
@@ -66,6 +67,7 @@ def verify(path: Path, *, sample: int = 64) -> Verification:
     seen = dict[str, _Seen]()
     num_rows = sum(shard.rows for shard in manifest.shards)
     every = max(1, num_rows // max(1, sample))
+    views, size_px = manifest.view_slots, manifest.parameters.crop.size_px
     first = num_decoded = 0
     with ThreadPoolExecutor() as threads, progress("verify", len(manifest.shards), "shards") as advance:
         # Hashing releases the interpreter lock; the rows are looked at meanwhile.
@@ -78,7 +80,7 @@ def verify(path: Path, *, sample: int = 64) -> Verification:
                 sample_rows = range(-first % every, shard.rows, every)
                 if digest != shard.sha256:
                     faults.append(f"{shard.path}: sha256 is {digest}, the manifest says {shard.sha256}")
-                decoded, found = _check_shard(folder, shard, slices, manifest, seen, sample_rows)
+                decoded, found = _check_shard(folder, shard, slices, views, size_px, seen, sample_rows)
                 num_decoded += decoded
                 faults += found
             first += shard.rows
@@ -148,7 +150,8 @@ def _check_shard(
     folder: Path,
     shard: ShardEntry,
     slices: tuple[Slice, ...],
-    manifest: Manifest,
+    views: Mapping[str, Sequence[str]],
+    size_px: int,
     seen: dict[str, _Seen],
     sample_rows: range,
 ) -> tuple[int, list[str]]:
@@ -173,7 +176,7 @@ def _check_shard(
                 picked = [row for row in range(num_rows) if first + row in sample_rows]
                 if picked:
                     for row in file.read_row_group(group).take(picked).to_pylist():
-                        faults += _check_row(row, shard.path, manifest)
+                        faults += _check_row(row, shard.path, views.get(row["take_id"], ()), size_px)
                         num_decoded += 1
                 first += num_rows
     except (pa.ArrowException, OSError, ValueError) as error:
@@ -181,9 +184,8 @@ def _check_shard(
     return num_decoded, faults
 
 
-def _check_row(row: Mapping[str, Any], where: str, manifest: Manifest) -> Iterator[str]:
-    size = manifest.parameters.crop.size_px
-    known = manifest.view_slots.get(row["take_id"], ())
+def _check_row(row: Mapping[str, Any], where: str, known: Sequence[str], size: int) -> Iterator[str]:
+    """Faults of a row whose take has the views ``known`` and crops of ``size`` pixels."""
     if not row["views"]:
         yield f"{where}: take {row['take_id']} instant {row['instant']}: no views"
     for view in row["views"]:
@@ -199,7 +201,7 @@ def _check_row(row: Mapping[str, Any], where: str, manifest: Manifest) -> Iterat
             distances = decode_distances(view["geodesic_distance"], DISTANCE_MAP_SIZE)
             if not np.isfinite(distances).all():
                 yield f"{at}: geodesic distances are not finite"
-        except (pa.ArrowException, OSError, ValueError) as error:
+        except (pa.ArrowException, cv2.error, OSError, ValueError) as error:
             yield f"{at}: does not decode: {str(error).splitlines()[0]}"
         numbers = [view["mask_score"], *view["crop_from_image"], *view["K"], *view["R"], *view["t_mm"]]
         if not np.isfinite(numbers).all():

@@ -116,6 +116,7 @@ def test_verify_finds_damaged_bytes(folder, capsys):
     ("field", "value", "text"),
     [
         ("image", b"no jpeg", "does not decode: image: not a decodable JPEG"),
+        ("image", b"", "does not decode"),
         ("mask", b"no zstd", "does not decode"),
         ("geodesic_distance", b"", "does not decode"),
         ("t_mm", [0.0, float("nan"), 0.0], "crop or camera is not finite"),

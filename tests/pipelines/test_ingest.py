@@ -24,7 +24,7 @@ from mas_ray.pipelines import ingest as pipeline
 from mas_ray.pipelines.dataset_lock import locked
 from mas_ray.pipelines.ingest import ingest
 from mas_ray.shards import compact
-from mas_ray.shards.manifest import InstantRange, Statistics, damaged_shards, digest_rows, read_manifest
+from mas_ray.shards.manifest import InstantRange, Statistics, damaged_shards, digest_rows, read_manifest, write_manifest
 from mas_ray.shards.read import read_dataset, read_split
 
 
@@ -231,6 +231,18 @@ def test_changed_input_is_done_again_and_the_version_before_stays(job, ingested,
     assert {name: after[name] for name in before if name.startswith("shards")} == {
         name: data for name, data in before.items() if name.startswith("shards")
     }
+
+
+def test_takes_of_a_manifest_without_statistics_are_done_again(job, ingested):
+    first = ingest(job)
+    before = contents(Path(job.output) / "manifest.json")
+    ingested.clear()
+    takes = tuple(replace(take, num_frames=0, seconds=0.0) for take in first.takes)
+    write_manifest(Path(job.output) / "manifest.json", replace(first, takes=takes, statistics=Statistics()))
+    second = ingest(job)
+    assert (second.takes, second.shards) == (first.takes, first.shards)
+    assert second.statistics == first.statistics
+    assert contents(Path(job.output) / "manifest.json") == before
 
 
 def test_removed_take_leaves(job, ingested):
