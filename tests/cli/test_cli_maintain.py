@@ -30,7 +30,7 @@ def _without_ray(patch):
 
     patch.setattr(pipeline, "ingest_on_ray", here)
     patch.setattr(pipeline.session, "connect", nullcontext)
-    patch.setattr(pipeline.session, "require", lambda workers, what: None)
+    patch.setattr(pipeline.session, "require", lambda workers, what, beside: None)
     patch.setattr(compact, "SHARD_BYTES", 30_000)  # takes are cut in two
 
 

@@ -24,7 +24,7 @@ base = Path({base!r})
 os.fsync = lambda descriptor: None  # a killed process loses nothing that it has written
 compact.SHARD_BYTES = 60_000  # less than a take: takes are cut, shards shared
 pipeline.session.connect = nullcontext
-pipeline.session.require = lambda workers, what: None
+pipeline.session.require = lambda workers, what, beside: None
 
 
 def here(todo, settings, workers, *, num_instants, watch):
