@@ -114,6 +114,6 @@ def _rows(recording: Recording, parameters: IngestParameters) -> list[Row]:
             assert not isinstance(row, str), row
             views.setdefault(instant, []).append(row)
     return [
-        frame_set_row(recording.subject, instant, timestamp_s=instant / 4, views=of_instant)
+        frame_set_row(recording.subject, instant, shot=0, timestamp_s=instant / 4, views=of_instant)
         for instant, of_instant in sorted(views.items())
     ]

@@ -12,6 +12,7 @@ from mas_ray.config.ablations import Ablation
 from mas_ray.config.cascade import CascadeConfig, paper_cascade
 from mas_ray.config.ingest import (
     CropConfig,
+    CurationConfig,
     DecodeLimits,
     FrameSampling,
     MaskConfig,
@@ -52,6 +53,8 @@ class IngestJob:
     mask_quality: MaskQualityConfig = MaskQualityConfig()
     crop: CropConfig = CropConfig()
     sampling: FrameSampling = FrameSampling()
+    curation: CurationConfig | None = CurationConfig()
+    """What is left out before and after masking; None keeps every clip and frame whose masks are good."""
     decode: DecodeLimits = DecodeLimits()
     split: SplitConfig = NoSplit()
     workers: Workers = Workers()

@@ -22,12 +22,13 @@ from pathlib import Path
 
 from mas_ray.config import codec
 from mas_ray.corpora.take import Clip, Take
+from mas_ray.ingest.curation.clip_score import ClipScore
 from mas_ray.ingest.rejects import Reject
 from mas_ray.shards.manifest import FORMAT, IngestParameters, file_sha256
 from mas_ray.shards.schema import SCHEMA_VERSION
 from mas_ray.shards.write import write_text
 
-INGEST_VERSION = 1
+INGEST_VERSION = 2
 """Raise it whenever the same input gives other rows than before."""
 
 
@@ -43,6 +44,10 @@ class CommitRecord:
     instants: tuple[int, ...]
     """The instants that have a row, in order."""
     rejects: tuple[Reject, ...]
+    movement: str = ""
+    """Of a single view: what its copies are recognised by."""
+    score: ClipScore | None = None
+    """Of a single view."""
 
 
 def parameters_key(parameters: IngestParameters, mask_model_sha256: str | None) -> str:
@@ -76,6 +81,20 @@ def take_content(take: Take, sha256: Callable[[Path], str] = file_sha256) -> str
     return digest.hexdigest()
 
 
+def take_footage(take: Take, sha256: Callable[[Path], str]) -> str:
+    """Like ``take_content``, but whatever the take, its views and its videos are called: equal for exact copies."""
+    digest = hashlib.sha256()
+    for clip in take.clips:
+        for name, file in _files(clip):
+            label = file.name if name == "masks" and clip.masks and Path(clip.masks).is_dir() else ""
+            digest.update(f"{name} {label} {sha256(file)}\n".encode(errors="surrogateescape"))
+        if camera := clip.calibration:
+            for array in (camera.K, camera.distortion, camera.R, camera.t_mm):
+                digest.update(array.astype("<f8").tobytes())
+        digest.update(b"\n")
+    return digest.hexdigest()
+
+
 def take_files(take: Take) -> list[str]:
     """The files that ``take_content`` reads."""
     return [str(file) for clip in take.clips for _, file in _files(clip)]
@@ -91,8 +110,9 @@ def read_record(folder: Path, content: str | None = None) -> CommitRecord | None
     try:
         fields = json.loads(path.read_text(encoding="utf-8"))
         # By hand: a corpus has a hundred thousand of these, with hundreds of instants each.
-        rejects = tuple(Reject(**reject) for reject in fields.pop("rejects"))
-        record = CommitRecord(instants=tuple(fields.pop("instants")), rejects=rejects, **fields)
+        rejects = tuple(Reject(**reject) for reject in fields["rejects"])
+        score = ClipScore(**fields["score"]) if fields["score"] else None
+        record = CommitRecord(**fields | {"instants": tuple(fields["instants"]), "rejects": rejects, "score": score})
     except FileNotFoundError:
         return None
     except (ValueError, TypeError, KeyError, AttributeError) as error:
@@ -115,6 +135,11 @@ def part_path(folder: Path) -> Path:
     return folder / "part.parquet"
 
 
+def samples_path(folder: Path) -> Path:
+    """Thumbnails of what was rejected (``shards.reject_samples``)."""
+    return folder / "rejected.parquet"
+
+
 def has_part(folder: Path, record: CommitRecord, sha256: Callable[[Path], str] = file_sha256) -> bool:
     """Whether the part that the record speaks of is there, byte for byte, as ``sha256`` sees it."""
     path = part_path(folder)
@@ -125,6 +150,7 @@ def discard(folder: Path) -> None:
     """Forget all that became of a take, its deaths too: the next ingest does it as if for the first time."""
     (folder / "attempts").unlink(missing_ok=True)
     part_path(folder).unlink(missing_ok=True)
+    samples_path(folder).unlink(missing_ok=True)
     (folder / "commit.json").unlink(missing_ok=True)  # last, so that whoever is killed here finds the take again
 
 

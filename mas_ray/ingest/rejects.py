@@ -34,6 +34,11 @@ class BadTakeError(ValueError):
         self.reason = reason
 
 
+def copy_reject(take_id: str, kept: str, reason: Literal["duplicate", "near_duplicate"]) -> Reject:
+    """A take that is left out for being like one that is kept."""
+    return Reject(take_id=take_id, reason=reason, detail=f"like {kept}, which is kept")
+
+
 def count_rejects(rejects: Iterable[Reject]) -> tuple[RejectCount, ...]:
     """Rejects per level and reason, in a fixed order."""
     counts: Counter[tuple[Level, str]] = Counter((_level(reject), reject.reason) for reject in rejects)

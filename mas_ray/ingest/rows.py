@@ -31,7 +31,7 @@ def view_row(
     """One view of one instant as ``schema.VIEW``, or the reason why it is left out."""
     if person is None:
         return "no_person"
-    reason = reject_reason(person.mask, mask_quality)
+    reason = reject_reason(person.mask, mask_quality, image_rgb=image_rgb, others=person.others)
     if reason is not None:
         return reason
     affine = crop_from_image(person.mask, size_px=crop.size_px, margin=crop.margin)
@@ -44,7 +44,7 @@ def view_row(
         "image": encode_image(warp_image(image_rgb, affine, crop.size_px)),
         "mask": encode_mask(mask),
         "geodesic_distance": encode_distances(geodesic_distances(mask)),
-        "mask_source": mask_source,
+        "mask_source": f"{mask_source} {person.provenance}".rstrip(),
         "mask_score": person.score,
         "crop_from_image": affine.ravel().tolist(),
         "calibrated": camera is not None,
@@ -54,6 +54,6 @@ def view_row(
     }
 
 
-def frame_set_row(take_id: str, instant: int, *, timestamp_s: float, views: Sequence[Row]) -> Row:
+def frame_set_row(take_id: str, instant: int, *, shot: int, timestamp_s: float, views: Sequence[Row]) -> Row:
     """One instant as ``schema.FRAME_SET``."""
-    return {"take_id": take_id, "instant": instant, "timestamp_s": timestamp_s, "views": list(views)}
+    return {"take_id": take_id, "instant": instant, "shot": shot, "timestamp_s": timestamp_s, "views": list(views)}

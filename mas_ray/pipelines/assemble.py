@@ -16,8 +16,9 @@ from mas_ray.config import codec
 from mas_ray.config.jobs import IngestJob
 from mas_ray.ingest import commit
 from mas_ray.ingest.commit import CommitRecord
+from mas_ray.ingest.curation.copies import near_copies
 from mas_ray.ingest.fingerprint import Fingerprints
-from mas_ray.ingest.rejects import Reject, count_rejects
+from mas_ray.ingest.rejects import Reject, copy_reject, count_rejects
 from mas_ray.ingest.take_work import PlannedTake
 from mas_ray.pipelines.existing_dataset import ExistingDataset
 from mas_ray.shards.compact import PlannedShard, Slice, plan_layout, write_shard
@@ -34,24 +35,26 @@ from mas_ray.shards.manifest import (
     write_manifest,
 )
 from mas_ray.shards.read import cut_tables, measure_rows, read_tables, read_take_tables
+from mas_ray.shards.reject_samples import choose_samples, read_reject_samples, write_reject_samples
 from mas_ray.shards.schema import SCHEMA_VERSION
 from mas_ray.shards.splits import plan_splits
 from mas_ray.shards.write import partial_path, publish, write_text
+
+_SAMPLES_PER_REASON = 36
 
 
 @dataclass(frozen=True, kw_only=True)
 class Content:
     """What a version of the dataset shall hold.
 
-    ``set_aside`` are takes that this run could not look at: their clips changed meanwhile, say. They are rejects of
-    this version, and the next ingest tries them again.
+    ``left_out`` are takes that were not looked at: they cannot be listed, are exact copies, or changed meanwhile.
     """
 
     key: str
     parameters: IngestParameters
     mask_model_sha256: str | None
     planned: Sequence[PlannedTake]
-    set_aside: Sequence[Reject]
+    left_out: Sequence[Reject]
 
 
 def assemble(job: IngestJob, content: Content, old: ExistingDataset, fingerprints: Fingerprints) -> Manifest:
@@ -61,6 +64,7 @@ def assemble(job: IngestJob, content: Content, old: ExistingDataset, fingerprint
         ValueError: A take is not committed, too many takes yield nothing, or the split does not fit.
     """
     output = Path(job.output)
+    content = _without_near_copies(job, content, old)
     takes, instants = _check_takes(job, content, old, fingerprints)
     splits = plan_splits(job.split, instants, {entry.take_id: entry.subject for entry in takes})
     shards = _write_shards(output, takes, content, old, fingerprints)
@@ -80,11 +84,30 @@ def assemble(job: IngestJob, content: Content, old: ExistingDataset, fingerprint
         rows_sha256=digest_rows(takes),
         statistics=sum_statistics(takes),
     )
+    samples = (s for item in content.planned for s in read_reject_samples(commit.samples_path(item.folder)))
+    write_reject_samples(output / "rejected.parquet", choose_samples(samples, per_reason=_SAMPLES_PER_REASON))
     write_text(output / "job.json", codec.dumps(job))
     manifest = _publish(output, manifest, old.manifest)
     for item in content.planned:  # the shards hold their rows now
         commit.part_path(item.folder).unlink(missing_ok=True)
     return manifest
+
+
+def _without_near_copies(job: IngestJob, content: Content, old: ExistingDataset) -> Content:
+    """Without the single views that show what another one shows."""
+    if job.curation is None:
+        return content
+    records = (_record(item) for item in content.planned if len(item.take.clips) == 1)
+    movements = {record.take_id: record.movement for record in records if record.instants}
+    copies = near_copies(movements, old.take_ids(content.key), min_overlap=job.curation.min_overlap)
+    return replace(
+        content,
+        planned=[item for item in content.planned if item.take.take_id not in copies],
+        left_out=[
+            *content.left_out,
+            *(copy_reject(take_id, kept, "near_duplicate") for take_id, kept in sorted(copies.items())),
+        ],
+    )
 
 
 def _check_takes(
@@ -94,7 +117,7 @@ def _check_takes(
     entries: list[TakeEntry] = []
     instants: dict[str, Sequence[int]] = {}
     known = {entry.take_id: entry for entry in old.manifest.takes} if old.manifest else {}
-    empty, reasons = list(content.set_aside), Counter(reject.reason for reject in content.set_aside)
+    empty, reasons = list(content.left_out), Counter(reject.reason for reject in content.left_out)
     for item in content.planned:
         record = _record(item)
         if record.instants:
@@ -103,7 +126,7 @@ def _check_takes(
         else:
             empty.append(next(reject for reject in record.rejects if reject.instant is None))
             reasons.update(reject.reason for reject in record.rejects)
-    num_takes = len(content.planned) + len(content.set_aside)
+    num_takes = len(content.planned) + len(content.left_out)
     if len(empty) > job.max_reject_fraction * num_takes or not entries:
         raise ValueError(
             f"{job.root}: {len(empty)} of {num_takes} takes yield nothing (at most {job.max_reject_fraction:.0%} may); "
@@ -183,7 +206,7 @@ def _write_rejects(path: Path, content: Content) -> tuple[RejectCount, ...]:
 def _rejects(content: Content) -> Iterator[Reject]:
     for item in content.planned:
         yield from _record(item).rejects
-    yield from content.set_aside
+    yield from content.left_out
 
 
 def _publish(output: Path, manifest: Manifest, old: Manifest | None) -> Manifest:

@@ -12,6 +12,7 @@ from mas_ray.config.jobs import IngestJob
 from mas_ray.ingest import commit
 from mas_ray.ingest.commit import CommitRecord
 from mas_ray.ingest.fingerprint import Fingerprints
+from mas_ray.ingest.rejects import Reject
 from mas_ray.ingest.take_work import PlannedTake
 from mas_ray.shards.manifest import Manifest, damaged_shards, earlier_manifests, file_sha256, read_manifest
 from mas_ray.shards.write import write_text
@@ -51,6 +52,11 @@ class ExistingDataset:
             ),
         )
 
+    def take_ids(self, key: str) -> frozenset[str]:
+        """The takes that the dataset holds, if it was made with these parameters."""
+        same = self.manifest is not None and self.manifest.key == key
+        return frozenset(take.take_id for take in self.manifest.takes) if self.manifest and same else frozenset()
+
     def holds(self, record: CommitRecord) -> bool:
         """Whether all rows of a committed take stand in intact shards."""
         return (record.take_id, record.sha256) in self.intact_rows
@@ -64,26 +70,30 @@ class Finished:
     manifest_sha256: str
 
     @classmethod
-    def of(cls, job: IngestJob, key: str, planned: Sequence[PlannedTake]) -> Finished:
+    def of(cls, job: IngestJob, key: str, planned: Sequence[PlannedTake], left_out: Sequence[Reject]) -> Finished:
         """Of the manifest that is there: the takes with their contents, and what else of a job shows in a manifest."""
         plan = hashlib.sha256("\n".join([key, job.corpus, repr(job.split)]).encode())
         for item in planned:
             plan.update(f"{item.take.take_id} {item.content}\n".encode())
+        for reject in left_out:
+            plan.update(f"{reject}\n".encode())
         return cls(plan_sha256=plan.hexdigest(), manifest_sha256=file_sha256(Path(job.output) / "manifest.json"))
 
 
-def is_finished(job: IngestJob, key: str, planned: Sequence[PlannedTake], old: ExistingDataset) -> bool:
+def is_finished(
+    job: IngestJob, key: str, planned: Sequence[PlannedTake], left_out: Sequence[Reject], old: ExistingDataset
+) -> bool:
     """Whether the folder holds just what an ingest of these takes would make, by what the last one wrote down."""
     path = finished_path(old.folder)
     if not path.is_file() or not (old.folder / "manifest.json").is_file() or old.damaged:
         return False
     found = codec.loads(Finished, path.read_text(encoding="utf-8"), str(path))
-    return found == Finished.of(job, key, planned) and all(commit.has_record(item.folder) for item in planned)
+    return found == Finished.of(job, key, planned, left_out) and all(commit.has_record(item.folder) for item in planned)
 
 
-def mark_finished(job: IngestJob, key: str, planned: Sequence[PlannedTake]) -> None:
+def mark_finished(job: IngestJob, key: str, planned: Sequence[PlannedTake], left_out: Sequence[Reject]) -> None:
     """Write down that ``manifest.json`` is what an ingest of these takes makes; nothing of it may be left to do."""
-    write_text(finished_path(Path(job.output)), codec.dumps(Finished.of(job, key, planned)))
+    write_text(finished_path(Path(job.output)), codec.dumps(Finished.of(job, key, planned, left_out)))
 
 
 def finished_path(folder: Path) -> Path:

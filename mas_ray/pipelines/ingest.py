@@ -18,11 +18,13 @@ from mas_ray.annotations import read_reference, write_reference
 from mas_ray.config.ingest import MaskConfig, SamMasks, SelfieMasks
 from mas_ray.config.jobs import IngestJob
 from mas_ray.corpora import folder as folder_corpus
+from mas_ray.corpora.layout import RejectedSource
 from mas_ray.corpora.take import Take
 from mas_ray.ingest import commit
+from mas_ray.ingest.curation.copies import exact_copies
 from mas_ray.ingest.fingerprint import ChangedWhileReadError, Fingerprints
 from mas_ray.ingest.masks.sam_checkpoint import local_checkpoint
-from mas_ray.ingest.rejects import BadTakeError, Reject
+from mas_ray.ingest.rejects import BadTakeError, Reject, copy_reject
 from mas_ray.ingest.take_work import PlannedTake, TakeSettings
 from mas_ray.pipelines import session
 from mas_ray.pipelines.assemble import Content, assemble
@@ -49,16 +51,26 @@ def ingest(job: IngestJob) -> Manifest:
     output = Path(job.output)
     _check_folders(job)
     with locked(output), Fingerprints(output / "work" / "fingerprints.jsonl") as fingerprints:
-        takes = list(folder_corpus.takes(Path(job.root).absolute()))
+        sources = list(folder_corpus.sources(Path(job.root).absolute()))
+        takes = [source for source in sources if isinstance(source, Take)]
+        left_out = [_unlisted(source) for source in sources if isinstance(source, RejectedSource)]
         _note_uncalibrated(takes)
         _copy_references(job, takes)
         parameters = IngestParameters(
-            masks=_without_place(job.masks), mask_quality=job.mask_quality, crop=job.crop, sampling=job.sampling
+            masks=_without_place(job.masks),
+            mask_quality=job.mask_quality,
+            crop=job.crop,
+            sampling=job.sampling,
+            curation=job.curation,
         )
         key = commit.parameters_key(parameters, _mask_model_sha256(job))
         planned, set_aside = _planned(takes, output.absolute() / "work" / key, fingerprints)
         old = ExistingDataset.open(output, fingerprints)
-        if old.manifest and not set_aside and is_finished(job, key, planned, old):
+        if job.curation is not None:
+            copies = exact_copies({item.take.take_id: item.footage for item in planned}, old.take_ids(key))
+            left_out += [copy_reject(take_id, kept, "duplicate") for take_id, kept in copies.items()]
+            planned = [item for item in planned if item.take.take_id not in copies]
+        if old.manifest and not set_aside and is_finished(job, key, planned, left_out, old):
             note(f"ingest: {output / 'manifest.json'} is complete, nothing to do")
             return old.manifest
         todo = [item for item in planned if not _has_rows(item, old, fingerprints)]
@@ -81,13 +93,13 @@ def ingest(job: IngestJob) -> Manifest:
                     commit.forget_attempt(item.folder, settings.session)
                 raise
         set_aside += _discard_changed(todo, fingerprints)
-        left_out = {reject.take_id for reject in set_aside}
+        changed = {reject.take_id for reject in set_aside}
         content = Content(
             key=key,
             parameters=parameters,
             mask_model_sha256=_mask_model_sha256(job),
-            planned=[item for item in planned if item.take.take_id not in left_out],
-            set_aside=set_aside,
+            planned=[item for item in planned if item.take.take_id not in changed],
+            left_out=[*left_out, *set_aside],
         )
         manifest = assemble(job, content, old, fingerprints)
         if todo or manifest != old.manifest:
@@ -95,7 +107,7 @@ def ingest(job: IngestJob) -> Manifest:
         else:
             note(f"ingest: {output / 'manifest.json'} is complete, nothing to do")
         if not set_aside:
-            mark_finished(job, key, planned)
+            mark_finished(job, key, planned, left_out)
         return manifest
 
 
@@ -159,6 +171,10 @@ def _needs_selfie_model(masks: MaskConfig) -> bool:
     return isinstance(masks.seed if isinstance(masks, SamMasks) else masks, SelfieMasks)
 
 
+def _unlisted(source: RejectedSource) -> Reject:
+    return Reject(take_id=source.take_id, reason=source.reason, detail=source.detail)
+
+
 def _note_uncalibrated(takes: list[Take]) -> None:
     """Several views and no calibration is allowed, and easily a slip: nothing will be triangulated."""
     for take in takes:
@@ -185,11 +201,12 @@ def _planned(takes: list[Take], work: Path, fingerprints: Fingerprints) -> tuple
     set_aside: list[Reject] = []
     for take in takes:
         try:
-            content = commit.take_content(take, sha256)
+            content, footage = commit.take_content(take, sha256), commit.take_footage(take, sha256)
         except BadTakeError as error:
             set_aside.append(Reject(take_id=take.take_id, reason=error.reason, detail=str(error)))
         else:
-            planned.append(PlannedTake(take=replace(take, reference=None), folder=work / take.take_id, content=content))
+            folder, take = work / take.take_id, replace(take, reference=None)
+            planned.append(PlannedTake(take=take, folder=folder, content=content, footage=footage))
     return planned, set_aside
 
 

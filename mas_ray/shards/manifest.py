@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Literal
 
 from mas_ray.config import codec
-from mas_ray.config.ingest import CropConfig, FrameSampling, MaskConfig, MaskQualityConfig, SplitConfig
+from mas_ray.config.ingest import CropConfig, CurationConfig, FrameSampling, MaskConfig, MaskQualityConfig, SplitConfig
 from mas_ray.shards.write import write_text
 
 FORMAT = "mas-ray dataset 1"
@@ -27,6 +27,7 @@ class IngestParameters:
     mask_quality: MaskQualityConfig
     crop: CropConfig
     sampling: FrameSampling
+    curation: CurationConfig | None = None
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pyarrow as pa
 
-SCHEMA_VERSION = 1
+SCHEMA_VERSION = 2
 
 VIEW = pa.struct(
     [
@@ -12,7 +12,7 @@ VIEW = pa.struct(
         pa.field("image", pa.binary(), nullable=False),  # JPEG of the square crop, RGB
         pa.field("mask", pa.binary(), nullable=False),  # same size as the image: packed bits, zstd
         pa.field("geodesic_distance", pa.binary(), nullable=False),  # two uint8 planes, zstd
-        pa.field("mask_source", pa.string(), nullable=False),  # the mask method that made it
+        pa.field("mask_source", pa.string(), nullable=False),  # the mask method, and its way where it has several
         pa.field("mask_score", pa.float32(), nullable=False),  # its own confidence in [0, 1]
         pa.field("crop_from_image", pa.list_(pa.float64(), 6), nullable=False),  # 2x3 affine on pixel centres
         pa.field("calibrated", pa.bool_(), nullable=False),
@@ -26,6 +26,7 @@ FRAME_SET = pa.schema(
     [
         pa.field("take_id", pa.string(), nullable=False),
         pa.field("instant", pa.int64(), nullable=False),  # frame number in the source videos
+        pa.field("shot", pa.int32(), nullable=False),  # number of the uncut piece of its take
         pa.field("timestamp_s", pa.float64(), nullable=False),
         pa.field("views", pa.list_(VIEW), nullable=False),
     ],

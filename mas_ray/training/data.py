@@ -53,10 +53,10 @@ class FrameSets:
         return copy
 
     def takes(self) -> tuple[Int64[np.ndarray, " rows"], ...]:
-        """Row numbers of each take, in the order of time."""
-        rows: defaultdict[str, list[int]] = defaultdict(list)
+        """Row numbers of each uncut piece of a take, in the order of time."""
+        rows: defaultdict[tuple[str, int], list[int]] = defaultdict(list)
         for row in sorted(range(len(self)), key=lambda row: self._rows[row]["instant"]):
-            rows[self._rows[row]["take_id"]].append(row)
+            rows[self._rows[row]["take_id"], self._rows[row]["shot"]].append(row)
         return tuple(np.array(of_take, np.int64) for of_take in rows.values())
 
 

@@ -13,7 +13,7 @@ from mas_ray.shards.images import decode_distances, decode_image, decode_mask
 from mas_ray.shards.manifest import DISTANCE_MAP_SIZE
 from mas_ray.shards.schema import FRAME_SET
 
-IMAGE = np.full((80, 100, 3), 90, np.uint8)
+IMAGE = np.random.default_rng(0).integers(0, 255, (80, 100, 3), np.uint8)
 
 
 def person(height=50):
@@ -42,7 +42,7 @@ def calibration():
 
 def test_view_fits_the_schema_and_decodes(calibration):
     view = row_of(Clip(view="cam", video="", calibration=calibration), person())
-    row = frame_set_row("take", 3, timestamp_s=0.12, views=[view])
+    row = frame_set_row("take", 3, shot=0, timestamp_s=0.12, views=[view])
     (back,) = pa.Table.from_pylist([row], schema=FRAME_SET).to_pylist()
     assert back == row
     image = decode_image(view["image"])

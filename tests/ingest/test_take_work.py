@@ -13,8 +13,9 @@ from moving_square import figure_mask, picture, write_take, write_video
 
 from mas_ray.config.ingest import CropConfig, DecodeLimits, FrameSampling, MaskQualityConfig, ProvidedMasks
 from mas_ray.corpora.folder import takes
-from mas_ray.ingest import commit, take_work
-from mas_ray.ingest.take_work import PlannedTake, TakeSettings, ingest_take
+from mas_ray.ingest import commit, take_rows, take_work
+from mas_ray.ingest.take_rows import TakeSettings
+from mas_ray.ingest.take_work import PlannedTake, ingest_take
 from mas_ray.ingest.tally import Tally
 from mas_ray.ingest.video import VideoInfo
 from mas_ray.shards.images import decode_image, decode_mask
@@ -45,7 +46,7 @@ def take(tmp_path):
 
 
 def run(take, folder, settings=SETTINGS, tallies=None):
-    item = PlannedTake(take=take, folder=folder, content="c")
+    item = PlannedTake(take=take, folder=folder, content="c", footage="f")
     return ingest_take(item, settings, advance=lambda tally: None if tallies is None else tallies.append(tally))
 
 
@@ -81,7 +82,7 @@ def test_threads_change_nothing(take, tmp_path):
 
 def test_a_committed_take_is_left_alone(take, tmp_path, monkeypatch):
     record = run(take, tmp_path / "work")
-    monkeypatch.setattr(take_work, "open_clip", lambda *_: pytest.fail("opened again"))
+    monkeypatch.setattr(take_rows, "open_clip", lambda *_: pytest.fail("opened again"))
     assert run(take, tmp_path / "work") == record
     commit.part_path(tmp_path / "work").unlink()
     with pytest.raises(pytest.fail.Exception, match="opened again"):
@@ -97,7 +98,7 @@ def test_lost_part_is_made_again_byte_for_byte(take, tmp_path):
 
 
 def test_a_take_that_kills_is_set_aside_unopened(take, tmp_path, monkeypatch):
-    monkeypatch.setattr(take_work, "open_clip", lambda *_: pytest.fail("opened"))
+    monkeypatch.setattr(take_rows, "open_clip", lambda *_: pytest.fail("opened"))
     (tmp_path / "work").mkdir()
     (tmp_path / "work" / "attempts").write_text("attempt s c\n" * 3)
     record = run(take, tmp_path / "work")
@@ -158,10 +159,10 @@ def test_rates_may_differ_by_less_than_half_a_frame_over_the_take(take):
             )
             for rate in rates
         ]
-        take_work._check_synchronised(take, infos)
+        take_rows._check_synchronised(take, infos)
 
     check(499, (Fraction(30), Fraction(30000, 1001)))
-    with pytest.raises(take_work.BadTakeError, match=r"view cam0 has 30 frames per second, view cam1 has 29\.97"):
+    with pytest.raises(take_rows.BadTakeError, match=r"view cam0 has 30 frames per second, view cam1 has 29\.97"):
         check(501, (Fraction(30), Fraction(30000, 1001)))
 
 
@@ -193,7 +194,7 @@ def attempt(folder, die_at):
 
     if os.fork() == 0:
         sys.addaudithook(audit)
-        ingest_take(PlannedTake(take=take, folder=folder, content="c"), SETTINGS, advance=step)
+        ingest_take(PlannedTake(take=take, folder=folder, content="c", footage="f"), SETTINGS, advance=step)
         (base / "steps").write_text(str(steps))
         os._exit(0)
     return os.WTERMSIG(os.wait()[1])

@@ -16,7 +16,7 @@ from moving_square import write_take
 
 from mas_ray.annotations import ReferenceJoints, read_reference, write_reference
 from mas_ray.config import codec
-from mas_ray.config.ingest import CropConfig, FrameSampling, ProvidedMasks, SplitBySubject, SplitByTail
+from mas_ray.config.ingest import CropConfig, CurationConfig, FrameSampling, ProvidedMasks, SplitBySubject, SplitByTail
 from mas_ray.config.jobs import IngestJob, Workers
 from mas_ray.ingest import commit, fingerprint
 from mas_ray.ingest.take_work import ingest_take
@@ -53,6 +53,7 @@ def job(corpus, tmp_path):
         annotations=str(tmp_path / "annotations"),
         masks=ProvidedMasks(),
         crop=CropConfig(size_px=64),
+        curation=None,  # the takes show the same
     )
 
 
@@ -202,9 +203,9 @@ def test_new_take_extends_the_dataset(job, ingested, tmp_path):
     assert (manifest.version, [take.take_id for take in manifest.takes]) == (2, ["anew", "take0", "take1", "take2"])
     grown = snapshot(job)
     assert grown.pop("manifest-1.json") == before.pop("manifest.json")
-    del before["rejects.jsonl"]
+    del before["rejects.jsonl"], before["rejected.parquet"]
     assert {name: grown[name] for name in before} == before
-    assert len(grown) == len(before) + 3  # its shard, the manifest and the rejects
+    assert len(grown) == len(before) + 4  # its shard, the manifest and the rejects with their pictures
     fresh = replace(job, output=str(tmp_path / "fresh"))
     assert ingest(fresh).rows_sha256 == manifest.rows_sha256 != read_manifest(earlier(job, 1)).rows_sha256
     assert contents(Path(job.output) / "manifest.json") == contents(tmp_path / "fresh" / "manifest.json")
@@ -395,6 +396,7 @@ def test_on_ray_killed_and_repaired(tmp_path):
         output=str(tmp_path / "calm"),
         masks=ProvidedMasks(),
         crop=CropConfig(size_px=64),
+        curation=None,
         workers=Workers(num=2),
     )
     done = run(job, tmp_path)
@@ -424,7 +426,9 @@ def test_on_ray_killed_and_repaired(tmp_path):
 @pytest.mark.slow
 def test_interrupt_ends_cleanly_and_counts_no_attempt(tmp_path):
     root = write_corpus(tmp_path / "corpus", num_frames=60)
-    job = IngestJob(root=str(root), output=str(tmp_path / "out"), masks=ProvidedMasks(), crop=CropConfig(size_px=64))
+    job = IngestJob(
+        root=str(root), output=str(tmp_path / "out"), masks=ProvidedMasks(), crop=CropConfig(size_px=64), curation=None
+    )
     with subprocess.Popen(command(job, tmp_path), stderr=subprocess.PIPE, stdout=subprocess.PIPE, text=True) as process:
         wait_for(lambda: list(tmp_path.glob("out/work/*/take0/attempts")), process)
         process.send_signal(signal.SIGINT)
@@ -433,3 +437,26 @@ def test_interrupt_ends_cleanly_and_counts_no_attempt(tmp_path):
     assert "Traceback" not in out + err
     assert not list(tmp_path.glob("out/work/*/*/attempts"))
     assert not (tmp_path / "out" / "manifest.json").exists()
+
+
+def test_exact_copies_are_left_out_and_later_ones_displace_nobody(job, ingested):
+    curated = replace(job, curation=CurationConfig(), max_reject_fraction=0.9)
+    manifest = ingest(curated)
+    assert [take.take_id for take in manifest.takes] == ["take0"]
+    assert ("duplicate", 2) in [(reject.reason, reject.count) for reject in manifest.rejects]
+    assert ingested == ["broken.mp4", "take0"]
+    rejects = [json.loads(line) for line in (Path(job.output) / "rejects.jsonl").read_text().splitlines()]
+    assert "like take0, which is kept" in [reject["detail"] for reject in rejects if reject["take_id"] == "take2"]
+    shutil.copytree(Path(job.root) / "take0", Path(job.root) / "a_copy_that_comes_first")
+    assert [take.take_id for take in ingest(curated).takes] == ["take0"]
+
+
+def test_sources_that_cannot_be_takes_are_counted(job, ingested):
+    (Path(job.root) / "loop.mp4").symlink_to("loop.mp4")
+    manifest = ingest(job)
+    assert ("unsafe_link", 1) in [(reject.reason, reject.count) for reject in manifest.rejects]
+    ingested.clear()
+    assert ingest(job) == manifest
+    assert ingested == []
+    (Path(job.root) / "loop.mp4").unlink()
+    assert "unsafe_link" not in [reject.reason for reject in ingest(job).rejects]

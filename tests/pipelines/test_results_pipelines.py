@@ -97,7 +97,9 @@ def workplace(tmp_path_factory: pytest.TempPathFactory) -> Path:
                         "t_mm": calibration.t_mm.tolist(),
                     }
                 )
-    rows = [{"take_id": take.take_id, "instant": n, "timestamp_s": n / 10, "views": views[n]} for n in instants]
+    rows = [
+        {"take_id": take.take_id, "instant": n, "shot": 0, "timestamp_s": n / 10, "views": views[n]} for n in instants
+    ]
     shard = root / "dataset" / "shards" / "000.parquet"
     write_rows(shard, rows)
     write_manifest(

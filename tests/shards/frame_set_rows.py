@@ -5,6 +5,7 @@ def row(take_id, instant, *, views=("cam0", "cam1")):
     return {
         "take_id": take_id,
         "instant": instant,
+        "shot": 0,
         "timestamp_s": instant / 25,
         "views": [
             {

@@ -11,10 +11,13 @@ from jaxtyping import Bool, UInt8
 
 @dataclass(frozen=True, kw_only=True, eq=False)
 class PersonMask:
-    """The pixels of one person and how sure the method is of them (0 to 1)."""
+    """The pixels of one person, how sure the method is of them (0 to 1), and who else may be in the picture."""
 
     mask: Bool[np.ndarray, "height width"]
     score: float
+    others: float = 0.0
+    """Area of further parts of the frame that look like people (or move like them, where the method knows no
+    people), as a share of the person's; 0 where the method cannot know."""
     provenance: str = ""
     """How the method came to it, where it has several ways."""
 
