@@ -24,7 +24,7 @@ from mas_ray.shards.write import write_rows
 
 
 def _without_ray(patch):
-    def here(todo, settings, workers, *, num_instants, watch):
+    def here(todo, settings, workers, *, watch):
         for item in todo:
             ingest_take(item, settings, advance=lambda tally: None)
 
@@ -272,4 +272,4 @@ def test_requeue_names_what_it_does_not_find(folder, capsys):
     assert "take 'walk' is not left out for the reason 'unreadable_video'" in capsys.readouterr().err
     assert main(["requeue", str(folder / "corpus"), "--reason", "crashed"]) == 1
     assert "expected a folder with work/" in capsys.readouterr().err
-    assert json.loads((Path(dataset) / "rejects.jsonl").read_text().splitlines()[0])["take_id"] == "broken"
+    assert json.loads((Path(dataset) / "rejects.jsonl").read_text().splitlines()[0])["reason"] == "unreadable_video"

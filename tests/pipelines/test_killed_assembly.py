@@ -27,7 +27,7 @@ pipeline.session.connect = nullcontext
 pipeline.session.require = lambda workers, what, beside: None
 
 
-def here(todo, settings, workers, *, num_instants, watch):
+def here(todo, settings, workers, *, watch):
     for item in todo:
         ingest_take(item, settings, advance=lambda tally: None)
 
