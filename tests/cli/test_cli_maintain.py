@@ -59,6 +59,7 @@ def _job(folder):
         output=str(folder / "dataset"),
         masks=ProvidedMasks(),
         crop=CropConfig(size_px=64),
+        curation=None,  # the takes look alike
         max_reject_fraction=0.8,
     )
 

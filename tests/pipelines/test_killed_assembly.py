@@ -34,8 +34,8 @@ def here(todo, settings, workers, *, watch):
             ingest_take(item, settings, advance=lambda tally: None)
             shutil.copytree(item.folder, done)
         item.folder.mkdir(parents=True, exist_ok=True)
-        for name in ("part.parquet", "commit.json"):
-            shutil.copyfile(done / name, item.folder / name)
+        for path in sorted(done.iterdir(), key=lambda path: path.name == "commit.json"):  # the record last
+            shutil.copyfile(path, item.folder / path.name)
 
 
 pipeline.ingest_on_ray = here
@@ -53,8 +53,8 @@ def attempt(corpus, output, die_at=-1):
 
     if os.fork() == 0:
         sys.addaudithook(audit)
-        job = IngestJob(root=str(corpus), output=str(output), masks=ProvidedMasks(), crop=CropConfig(size_px=64))
-        pipeline.ingest(job)
+        job = IngestJob(root=str(corpus), output=str(output), masks=ProvidedMasks(), curation=None)  # they look alike
+        pipeline.ingest(replace(job, crop=CropConfig(size_px=64)))
         (base / "steps").write_text(str(steps))
         os._exit(0)
     return os.WTERMSIG(os.wait()[1])
