@@ -108,19 +108,14 @@ class MaskQualityConfig:
     min_sharpness: float = 0.01
     """Least share of a person's contrast that lies between neighbouring pixels (``frame_look.sharpness``): people in
     focus have 0.2 and more, the same people blurred by a hundredth of their height have 0.01."""
-    min_stability: float = 0.35
-    """Least overlap (IoU of the shapes, laid on one another) with the mask before or after."""
-    min_stability_over_neighbours: float = 0.8
-    """The same as a multiple of the overlap of the two with one another: a mask that is unlike both, while they are
-    like each other, is wrong however fast the person moves."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class CurationConfig:
-    """Which clips, shots and frames are worth masking. What is left out is a counted reject with its reason.
+    """Which clips, shots, frames and masks are worth keeping. What is left out is a counted reject with its reason.
 
-    It applies to single views. Cameras that film together are cut together and stand still together, so of takes with
-    several views only exact copies are left out.
+    It applies to single views. Cameras that film together are cut together and stand still together, and a mask that is
+    wrong shows against the other views; so of takes with several views only exact copies are left out.
     """
 
     min_cut_difference: float = 0.33
@@ -134,6 +129,11 @@ class CurationConfig:
     min_change: float = 7.0
     """How much some part of the picture (a 40th of its longer side) must change against the frames kept last, in levels
     of 255; less is ``repeated``. Noise and compression of a picture that stands still give up to 7."""
+    min_stability: float = 0.35
+    """Least overlap (IoU of the shapes, laid on one another) with the mask before or after, else ``unstable_mask``."""
+    min_stability_over_neighbours: float = 0.8
+    """The same as a multiple of the overlap of the two with one another: a mask that is unlike both, while they are
+    like each other, is wrong however fast the person moves."""
     min_frames: int = 5
     """Fewest frames that a shot, and a clip, must have left."""
     min_overlap: float = 0.5

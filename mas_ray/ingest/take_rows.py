@@ -11,12 +11,12 @@ from pathlib import Path
 
 import cv2
 
-from mas_ray.config.ingest import BackgroundMasks, DecodeLimits, MaskConfig, ProvidedMasks, SamMasks
+from mas_ray.config.ingest import BackgroundMasks, CurationConfig, DecodeLimits, MaskConfig, ProvidedMasks, SamMasks
 from mas_ray.corpora.take import Clip, Take
 from mas_ray.ingest.curation import clip_score
 from mas_ray.ingest.curation.clip_score import ClipScore, FrameScore, score_clip
 from mas_ray.ingest.curation.frame_look import sharpness
-from mas_ray.ingest.curation.mask_stability import MaskShape, judge_stability
+from mas_ray.ingest.curation.mask_stability import Judged, MaskShape, judge_stability
 from mas_ray.ingest.curation.survey import ClipSurvey, survey_clip
 from mas_ray.ingest.decode import ClipSource, Image, open_clip
 from mas_ray.ingest.masks.create import create_view_masker
@@ -95,7 +95,8 @@ def take_rows(
         OSError: The machine's fault, not the take's.
     """
     cv2.setNumThreads(1)  # parallelism is over takes and views
-    curation = settings.parameters.curation
+    # Cameras that film together are cut together, and are compared with each other, not in time.
+    curation = settings.parameters.curation if len(take.clips) == 1 else None
     num_threads = max(1, min(settings.num_threads, len(take.clips)))
     with ExitStack() as opened, ThreadPoolExecutor(max_workers=num_threads) as threads:
         sources = [opened.enter_context(open_clip(clip, settings.limits)) for clip in take.clips]
@@ -105,15 +106,14 @@ def take_rows(
         advance(Tally(planned=len(instants)))
         begin(len(instants) * len(sources))
         shots: Sequence[Sequence[int]] = (instants,)
-        # Cameras that film together are cut together, and their frames are compared with each other, not in time.
-        if curation is not None and len(sources) == 1:
-            survey = _survey(sources[0], instants, settings)
+        if curation is not None:
+            survey = _survey(sources[0], instants, curation)
             findings.movement = survey.movement
             _note_survey(take, instants, survey, findings, advance)
             shots = survey.shots
         scores: list[FrameScore] = []
         for shot, of_shot in enumerate(shots):
-            views = _open_views(take, sources, of_shot, settings, findings.samples, threads)
+            views = _open_views(take, sources, of_shot, settings, curation, findings.samples, threads)
             for instant in of_shot:
                 found = list(threads.map(lambda view: next(view), views))
                 rows = [outcome.row for outcome in found if outcome.row is not None]
@@ -123,7 +123,7 @@ def take_rows(
                     timestamp_s = float(infos[0].times_s[instant])
                     yield frame_set_row(take.take_id, instant, shot=shot, timestamp_s=timestamp_s, views=rows)
                 advance(Tally(instants=1, accepted=len(rows), rejected=len(found) - len(rows)))
-        if curation is not None and len(sources) == 1:
+        if curation is not None:
             findings.score = score_clip(len(instants), scores)
             if scores and (reason := clip_score.reject_reason(findings.score, curation)):
                 raise BadTakeError(reason, f"{len(scores)} good frames; expected at least {curation.min_frames}")
@@ -148,9 +148,7 @@ class _Masked:
     outcome: Row | str
 
 
-def _survey(source: ClipSource, instants: Sequence[int], settings: TakeSettings) -> ClipSurvey:
-    curation = settings.parameters.curation
-    assert curation is not None
+def _survey(source: ClipSource, instants: Sequence[int], curation: CurationConfig) -> ClipSurvey:
     num_frames = source.info.num_frames
     frames = source.small_frames(range(num_frames), size_px=_SURVEY_PX)
     decoded = ((number, image) for number, image in frames if image is not None)
@@ -188,13 +186,14 @@ def _open_views(
     sources: Sequence[ClipSource],
     instants: Sequence[int],
     settings: TakeSettings,
+    curation: CurationConfig | None,
     samples: RejectSampler,
     threads: Executor,
 ) -> list[Iterator[_Outcome]]:
     """One stream of outcomes per view; each view's mask method starts afresh."""
     maskers = list(threads.map(lambda source: _masker(source, instants, settings), sources))
     return [
-        _outcomes(clip, _masked(clip, source, masker, instants, settings.parameters), settings.parameters, samples)
+        _outcomes(clip, _masked(clip, source, masker, instants, settings.parameters), curation, samples)
         for clip, source, masker in zip(take.clips, sources, maskers, strict=True)
     ]
 
@@ -239,15 +238,22 @@ def _masked(
         yield _Masked(frame=frame, image=image, person=person, outcome=outcome)
 
 
-def _outcomes(
-    clip: Clip, masked: Iterator[_Masked], parameters: IngestParameters, samples: RejectSampler
-) -> Iterator[_Outcome]:
-    """What becomes of each instant of a view, once its mask was compared with its neighbours."""
+def _judged(masked: Iterator[_Masked], curation: CurationConfig | None) -> Iterator[Judged[_Masked]]:
+    """Each mask compared with its neighbours in time, if there is curation."""
+    if curation is None:
+        return (Judged(item=item, overlap=None, is_stable=True) for item in masked)
     with_shapes = (
         (item, MaskShape.of(item.person.mask) if item.person and not isinstance(item.outcome, str) else None)
         for item in masked
     )
-    for judged in judge_stability(with_shapes, parameters.mask_quality):
+    return judge_stability(with_shapes, curation)
+
+
+def _outcomes(
+    clip: Clip, masked: Iterator[_Masked], curation: CurationConfig | None, samples: RejectSampler
+) -> Iterator[_Outcome]:
+    """What becomes of each instant of a view."""
+    for judged in _judged(masked, curation):
         item, outcome = judged.item, judged.item.outcome if judged.is_stable else "unstable_mask"
         if not isinstance(outcome, str):
             yield _Outcome(row=outcome, score=_score(item, judged.overlap))

@@ -10,7 +10,7 @@ from pathlib import Path
 
 from mas_ray.config import codec
 from mas_ray.config.cascade import cpu_cascade
-from mas_ray.config.ingest import ProvidedMasks
+from mas_ray.config.ingest import MaskQualityConfig, ProvidedMasks
 from mas_ray.config.jobs import EvaluateJob, IngestJob, LearnJob, TrainJob
 from mas_ray.corpora.synthetic.config import LEARNING_SPLIT, learning_corpus
 from mas_ray.corpora.synthetic.recording import write_corpus
@@ -130,6 +130,7 @@ def learning_dataset(job: LearnJob) -> LearningDataset:
             output=str(dataset.manifest.parent),
             annotations=str(dataset.annotations),
             masks=ProvidedMasks(),
+            mask_quality=MaskQualityConfig(max_border_contact=1.0),  # exact masks, a foot on the border or not
             split=LEARNING_SPLIT,
             workers=replace(job.workers, gpus_each=0.0),
         )

@@ -10,7 +10,7 @@ import cv2
 import numpy as np
 from jaxtyping import Bool, Float32
 
-from mas_ray.config.ingest import MaskQualityConfig
+from mas_ray.config.ingest import CurationConfig
 from mas_ray.ingest.masks.person import box
 
 T = TypeVar("T")
@@ -58,7 +58,7 @@ def overlap(a: MaskShape, b: MaskShape) -> float:
     return float(np.minimum(one, other).sum()) / union if union > 0 else 0.0
 
 
-def judge_stability(items: Iterable[tuple[T, MaskShape | None]], config: MaskQualityConfig) -> Iterator[Judged[T]]:
+def judge_stability(items: Iterable[tuple[T, MaskShape | None]], config: CurationConfig) -> Iterator[Judged[T]]:
     """Judge the masks of one shot by their neighbours. Runs one mask ahead of what it gives.
 
     A mask is unstable if it is unlike the mask before *and* the mask after: of those, it may be the neighbour that
@@ -87,7 +87,7 @@ def _judged(
     waiting: list[tuple[T, MaskShape | None]],
     before: MaskShape | None,
     after: MaskShape | None,
-    config: MaskQualityConfig,
+    config: CurationConfig,
 ) -> Iterator[Judged[T]]:
     for item, shape in waiting:
         if shape is None:

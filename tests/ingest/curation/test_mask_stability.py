@@ -2,7 +2,7 @@ import cv2
 import numpy as np
 import pytest
 
-from mas_ray.config.ingest import MaskQualityConfig
+from mas_ray.config.ingest import CurationConfig
 from mas_ray.ingest.curation.mask_stability import MaskShape, judge_stability, overlap
 
 
@@ -22,7 +22,7 @@ def _body(frame=0, *, arms_deg=0.0, size=300):
 
 def _judge(masks):
     shapes = [(i, None if mask is None else MaskShape.of(mask)) for i, mask in enumerate(masks)]
-    judged = list(judge_stability(shapes, MaskQualityConfig()))
+    judged = list(judge_stability(shapes, CurationConfig()))
     assert [item.item for item in judged] == list(range(len(masks)))
     return [item.item for item in judged if not item.is_stable]
 
@@ -93,5 +93,5 @@ def test_it_runs_one_mask_ahead():
             taken.append(i)
             yield i, MaskShape.of(_body(i))
 
-    for judged in judge_stability(shapes(), MaskQualityConfig()):
+    for judged in judge_stability(shapes(), CurationConfig()):
         assert len(taken) <= judged.item + 2
