@@ -8,7 +8,7 @@ from typing import Literal
 
 @dataclass(frozen=True, kw_only=True)
 class SelfieMasks:
-    """MediaPipe's selfie segmentation network on the person's region, refined by graph cut."""
+    """MediaPipe's selfie segmentation network on the person's region, change against the scene, graph cut."""
 
     refine_with_graph_cut: bool = True
     """Sharpen the network's 256x256 answer at the image's own edges (slower)."""
@@ -18,16 +18,39 @@ class SelfieMasks:
 class BackgroundMasks:
     """Static cameras: difference to a background plate and a Gaussian mixture, refined by graph cut."""
 
-    plate: Literal["median", "given"] = "median"
+    plate: Literal["median", "mixture", "given"] = "median"
     """``median`` of frames sampled over the clip, for people who leave every place within half of it (whoever
-    stays is in the plate); or ``given``: ``backgrounds/<camera>.png`` in the take."""
+    stays is in the plate); ``mixture``: no plate, the Gaussian mixture of those frames alone; or ``given``:
+    ``backgrounds/<camera>.png`` in the take."""
     num_plate_frames: int = 25
     refine_with_graph_cut: bool = True
 
 
 @dataclass(frozen=True, kw_only=True)
+class MotionMasks:
+    """Whoever moves against the scene, by a camera that stands or pans. Rough: a seed for other methods."""
+
+    num_scene_frames: int = 25
+
+
+@dataclass(frozen=True, kw_only=True)
+class GraphCutMasks:
+    """GrabCut from the box of another method's mask: separates people from surroundings of other colours."""
+
+    seed: MotionMasks | SelfieMasks = MotionMasks()
+
+
+@dataclass(frozen=True, kw_only=True)
+class ChromaKeyMasks:
+    """A studio's backdrop of one strong colour."""
+
+    key_rgb: tuple[int, int, int] | None = None
+    """Its colour; None finds it at the rims of frames sampled over the clip."""
+
+
+@dataclass(frozen=True, kw_only=True)
 class ProvidedMasks:
-    """Masks that lie beside the videos: ``masks/<camera>.mp4`` or ``masks/<camera>/<frame:06d>.png``."""
+    """Beside the videos: ``masks/<camera>.mp4``, ``<camera>/<frame:06d>.png``, or Human3.6M's ``<camera>.mat``."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -39,7 +62,7 @@ class SamMasks:
     sha256: str
     """Expected SHA-256 of the checkpoint; a mismatch is an error."""
     model: Literal["vit_b", "vit_l", "vit_h"] = "vit_h"
-    seed: SelfieMasks | BackgroundMasks | ProvidedMasks = SelfieMasks()
+    seed: SelfieMasks | BackgroundMasks | MotionMasks | ProvidedMasks = SelfieMasks()
     """Prompts the first frame, and every frame in which the track is lost. Elsewhere it does not run."""
     num_positive_points: int = 3
     num_negative_points: int = 2
@@ -85,7 +108,7 @@ class SamWorkers:
             raise ValueError(f"max_attempts: expected at least 1, got {self.max_attempts}")
 
 
-MaskConfig = SelfieMasks | BackgroundMasks | ProvidedMasks | SamMasks
+MaskConfig = SelfieMasks | BackgroundMasks | MotionMasks | GraphCutMasks | ChromaKeyMasks | ProvidedMasks | SamMasks
 
 
 @dataclass(frozen=True, kw_only=True)

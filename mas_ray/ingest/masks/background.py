@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import Literal
 
 import cv2
 import numpy as np
@@ -10,7 +11,7 @@ from jaxtyping import Bool, Float32, UInt8
 
 from mas_ray.ingest.masks.graph_cut import cut_edges
 from mas_ray.ingest.masks.method import PersonMask
-from mas_ray.ingest.masks.person import box, one_person
+from mas_ray.ingest.masks.person import box, one_person, others_share
 from mas_ray.ingest.masks.plate import change, median_plate
 from mas_ray.ingest.masks.region import around
 
@@ -25,10 +26,21 @@ Image = UInt8[np.ndarray, "height width 3"]
 class BackgroundMasker:
     """Masks what is not background and follows the largest of it."""
 
-    def __init__(self, sampled: Sequence[Image], plate: Image | None, *, refine: bool) -> None:
-        """Learn the scene from frames all over the clip; ``plate`` is a picture of it empty, if there is one."""
-        self._plate = median_plate(sampled).image_rgb if plate is None else plate
+    def __init__(self, sampled: Sequence[Image], plate: Image | Literal["median", "mixture"], *, refine: bool) -> None:
+        """Learn the scene from frames all over the clip.
+
+        Args:
+            sampled: The frames.
+            plate: A picture of the empty scene; ``median``: of the frames; ``mixture``: none, the mixture decides.
+            refine: Whether a graph cut moves the border to the image's edges.
+        """
+        self._plate: Image | None = None
+        if isinstance(plate, np.ndarray):
+            self._plate = plate
+        elif plate == "median":
+            self._plate = median_plate(sampled)
         self._mixture = cv2.createBackgroundSubtractorMOG2(history=max(2, len(sampled)), detectShadows=True)
+        self._mixture.setBackgroundRatio(0.5)  # like the median: the scene is what is seen half of the time
         for frame in (*sampled, *sampled[::-1]):
             self._mixture.apply(frame)
         self._refine = refine
@@ -37,14 +49,20 @@ class BackgroundMasker:
     def __call__(self, image_rgb: Image, frame: int) -> PersonMask | None:
         """Mask a frame. The scene is fixed once learnt, so a frame's mask depends on its predecessor's place alone."""
         probability = self._probability(image_rgb)
-        mask = one_person(probability > 0.5, self._mask)
+        foreground = probability > 0.5
+        mask = one_person(foreground, self._mask)
         if mask is not None and self._refine:
             mask = self._cut(image_rgb, np.where(mask, probability, np.minimum(probability, 0.5)), mask)
         self._mask = mask
-        return None if mask is None else PersonMask(mask=mask, score=float(probability[mask].mean()))
+        if mask is None:
+            return None
+        score = float(probability[mask].mean())
+        return PersonMask(mask=mask, score=score, others=others_share(foreground, mask))
 
     def _probability(self, image: Image) -> Float32[np.ndarray, "height width"]:
         vote = self._mixture.apply(image, learningRate=0) == _FOREGROUND
+        if self._plate is None:
+            return cv2.GaussianBlur(vote.astype(np.float32), (0, 0), 1.0).astype(np.float32, copy=False)
         changed = change(image, self._plate)
         return ((1 - _MIXTURE_WEIGHT) * changed + _MIXTURE_WEIGHT * vote).astype(np.float32)
 

@@ -8,6 +8,7 @@ from jaxtyping import Bool, Int64
 
 _LARGEST_PINHOLE = 0.004  # share of the body's area; a larger hole is between an arm and the trunk
 _SMALLEST_PART = 0.02  # share of the body's area; a smaller detached part is a speck
+_SMALLEST_OTHER = 0.15  # share of the body's area; less is a limb, a shadow, or somebody far away
 
 
 def one_person(
@@ -31,6 +32,21 @@ def one_person(
     touched = np.unique(labels[near])
     parts = [part for part in touched.tolist() if part and areas[part] >= _SMALLEST_PART * areas[body]]
     return _fill_pinholes(np.isin(labels, parts))
+
+
+def others_share(candidates: Bool[np.ndarray, "rows columns"], person: Bool[np.ndarray, "rows columns"]) -> float:
+    """Area of the candidates that are somebody else, as a share of the person's area.
+
+    Left out are components that touch the person (a limb that the mask lacks) and those too small to be somebody.
+    """
+    area = int(person.sum())
+    if not area:
+        return 0.0
+    count, labels, stats, _ = cv2.connectedComponentsWithStats(candidates.astype(np.uint8), connectivity=8)
+    own = np.bincount(labels[person], minlength=count) > 0
+    areas = np.where(own, 0, stats[:, cv2.CC_STAT_AREA].astype(np.int64))
+    areas[0] = 0
+    return float(areas[areas >= _SMALLEST_OTHER * area].sum() / area)
 
 
 def box(mask: Bool[np.ndarray, "height width"]) -> tuple[int, int, int, int]:

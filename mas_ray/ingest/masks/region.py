@@ -6,7 +6,7 @@ from dataclasses import dataclass, replace
 
 import cv2
 import numpy as np
-from jaxtyping import Float32, UInt8
+from jaxtyping import Float32, Float64, UInt8
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -28,7 +28,7 @@ class Region:
         if self.side > 2 * size:  # whole boxes first: a bilinear look-up alone would skip pixels
             return self.scaled(0.5).crop(cv2.resize(image, None, fx=0.5, fy=0.5, interpolation=cv2.INTER_AREA), size)
         return cv2.warpAffine(
-            image, self._crop_from_image(size), (size, size), flags=cv2.INTER_LINEAR, borderMode=cv2.BORDER_REPLICATE
+            image, self.crop_from_image(size)[:2], (size, size), flags=cv2.INTER_LINEAR, borderMode=cv2.BORDER_REPLICATE
         )
 
     def paste(
@@ -37,7 +37,7 @@ class Region:
         """Values on the region back in the image; 0 outside the region."""
         return cv2.warpAffine(
             values,
-            self._crop_from_image(values.shape[0]),
+            self.crop_from_image(values.shape[0])[:2],
             (width, height),
             flags=cv2.INTER_LINEAR | cv2.WARP_INVERSE_MAP,
         )
@@ -46,19 +46,18 @@ class Region:
         self, other: Region, values: Float32[np.ndarray, "own own"], size: int
     ) -> Float32[np.ndarray, "size size"]:
         """Values on this region resampled on another one; its border values are repeated beyond it."""
-        own_from_image = np.vstack([self._crop_from_image(values.shape[0]), (0.0, 0.0, 1.0)])
-        other_from_image = np.vstack([other._crop_from_image(size), (0.0, 0.0, 1.0)])
-        own_from_other = (own_from_image @ np.linalg.inv(other_from_image))[:2]
+        own_from_other = (self.crop_from_image(values.shape[0]) @ np.linalg.inv(other.crop_from_image(size)))[:2]
         flags = cv2.INTER_LINEAR | cv2.WARP_INVERSE_MAP
         return cv2.warpAffine(values, own_from_other, (size, size), flags=flags, borderMode=cv2.BORDER_REPLICATE)
 
-    def _crop_from_image(self, size: int) -> np.ndarray:
+    def crop_from_image(self, size: int) -> Float64[np.ndarray, "3 3"]:
+        """The affine map of positions in the image to those in the region at ``size`` x ``size``."""
         scale = size / self.side
         cosine, sine = scale * np.cos(np.deg2rad(self.angle_deg)), scale * np.sin(np.deg2rad(self.angle_deg))
         linear = np.array([[cosine, sine], [-sine, cosine]])
         # the centres of the two squares, as positions where pixel centres are integers, coincide
         centre_px = np.array([self.left, self.top]) + (self.side - 1) / 2
-        return np.column_stack([linear, (size - 1) / 2 - linear @ centre_px])
+        return np.vstack([np.column_stack([linear, (size - 1) / 2 - linear @ centre_px]), (0.0, 0.0, 1.0)])
 
 
 def around(box: tuple[int, int, int, int], factor: float, angle_deg: float = 0.0) -> Region:

@@ -1,6 +1,6 @@
 import numpy as np
 
-from mas_ray.ingest.masks.person import box, one_person
+from mas_ray.ingest.masks.person import box, one_person, others_share
 
 
 def _canvas():
@@ -48,3 +48,13 @@ def test_box_is_inclusive():
     mask = _canvas()
     mask[10:20, 30:50] = True
     assert box(mask) == (30, 10, 49, 19)
+
+
+def test_others_are_large_and_apart():
+    person, candidates = _canvas(), _canvas()
+    person[10:60, 10:30] = True
+    candidates[10:60, 25:40] = True  # touches the person
+    candidates[10:60, 60:80] = True
+    candidates[80:85, 100:105] = True  # a speck
+    assert others_share(candidates, person) == 1.0
+    assert others_share(candidates, _canvas()) == 0.0

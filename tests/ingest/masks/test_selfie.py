@@ -4,6 +4,7 @@ import cv2
 import numpy as np
 import pytest
 from pictures import figure_mask, iou, picture, room
+from test_scene import panned
 
 from mas_ray import assets
 from mas_ray.ingest.masks.selfie import SelfieMasker, SelfieNetwork
@@ -40,6 +41,23 @@ def test_of_two_people_the_one_who_moves():
     for number, frame in enumerate(frames):
         found = masker(frame, number)
         assert iou(found.mask, truths[number]) > iou(found.mask, bystander)
+
+
+def test_a_second_person_is_told_of():
+    _, frames = _clip(6)
+    bystander = figure_mask(x=150, top=30, bottom=190)
+    alone = SelfieMasker(RedNetwork(), frames, refine=False)(frames[0], 0)
+    crowd = [picture(bystander, frame) for frame in frames]
+    accompanied = SelfieMasker(RedNetwork(), crowd, refine=False)(crowd[0], 0)
+    assert alone.others == 0.0
+    assert 0.8 < accompanied.others < 1.6
+
+
+def test_a_walker_before_a_turning_camera():
+    truths, frames = panned()
+    masker = SelfieMasker(RedNetwork(), frames, refine=True)
+    for number, (frame, truth) in enumerate(zip(frames, truths, strict=True)):
+        assert iou(masker(frame, number).mask, truth) > 0.7
 
 
 def test_nobody_and_then_somebody():
