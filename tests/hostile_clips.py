@@ -190,7 +190,7 @@ def _poor_pictures() -> Iterator[HostileClip]:
     strip = _each(lambda image: image[:, 76:84])
     yield _take("strip of 8 px", 47, change=_both(strip), outcome="touches_border", step="masks")
     yield _take("far away", 48, change=_both(_far), outcome="too_small", step="masks")
-    jumping = [lambda b, i=i: np.roll(b[::-1], 50, axis=1) if i % 2 else b for i in range(_NUM_FRAMES)]
+    jumping = [lambda b, i=i: b[::-1] if i % 2 else b for i in range(_NUM_FRAMES)]
     yield _take(
         "masks jump",
         49,

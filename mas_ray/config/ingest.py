@@ -111,6 +111,11 @@ class SamWorkers:
 MaskConfig = SelfieMasks | BackgroundMasks | MotionMasks | GraphCutMasks | ChromaKeyMasks | ProvidedMasks | SamMasks
 
 
+def seed_of(masks: MaskConfig) -> MaskConfig:
+    """The method that finds the person in the first place, where others only refine it."""
+    return seed_of(masks.seed) if isinstance(masks, SamMasks | GraphCutMasks) else masks
+
+
 @dataclass(frozen=True, kw_only=True)
 class MaskQualityConfig:
     """When a mask is good enough to learn from. A mask that fails is a counted reject with its reason.

@@ -11,7 +11,7 @@ from pathlib import Path
 
 import cv2
 
-from mas_ray.config.ingest import BackgroundMasks, CurationConfig, DecodeLimits, MaskConfig, ProvidedMasks, SamMasks
+from mas_ray.config.ingest import BackgroundMasks, CurationConfig, DecodeLimits, MaskConfig, ProvidedMasks, seed_of
 from mas_ray.corpora.take import Clip, Take
 from mas_ray.ingest.curation import clip_score
 from mas_ray.ingest.curation.clip_score import ClipScore, FrameScore, score_clip
@@ -200,10 +200,9 @@ def _open_views(
 
 def _masker(source: ClipSource, instants: Sequence[int], settings: TakeSettings) -> ViewMasker:
     """The mask method for one view, given what it needs of the take."""
-    masks = settings.masks
-    method = masks.seed if isinstance(masks, SamMasks) else masks
+    method = seed_of(settings.masks)
     return create_view_masker(
-        masks,
+        settings.masks,
         selfie_model=settings.selfie_model,
         sam_model=settings.sam_model,
         sample_frames=lambda num: source.sample(num, frames=instants),

@@ -15,7 +15,7 @@ from pathlib import Path
 
 from mas_ray import assets
 from mas_ray.annotations import read_reference, write_reference
-from mas_ray.config.ingest import MaskConfig, SamMasks, SelfieMasks
+from mas_ray.config.ingest import MaskConfig, SamMasks, SelfieMasks, seed_of
 from mas_ray.config.jobs import IngestJob
 from mas_ray.corpora import folder as folder_corpus
 from mas_ray.corpora.layout import RejectedSource
@@ -168,7 +168,7 @@ def _mask_model_sha256(job: IngestJob) -> str | None:
 
 
 def _needs_selfie_model(masks: MaskConfig) -> bool:
-    return isinstance(masks.seed if isinstance(masks, SamMasks) else masks, SelfieMasks)
+    return isinstance(seed_of(masks), SelfieMasks)
 
 
 def _unlisted(source: RejectedSource) -> Reject:
