@@ -12,14 +12,19 @@ import tyro
 from mas_ray.config import codec
 from mas_ray.config.ingest import (
     BackgroundMasks,
+    ChromaKeyMasks,
     FrameSampling,
+    GraphCutMasks,
     MaskConfig,
+    MotionMasks,
     NoSplit,
     ProvidedMasks,
     SelfieMasks,
     SplitByTail,
 )
 from mas_ray.config.jobs import IngestJob, Workers
+
+Method = Literal["selfie", "background", "motion", "chroma-key", "graph-cut", "provided"]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -32,8 +37,9 @@ class Flags:
     """The dataset folder to write."""
     annotations: str | None = None
     """Where the takes' reference joints go, if any: a folder outside the dataset."""
-    masks: Literal["selfie", "background", "provided"] = "selfie"
-    """How people are masked: by a network, by their static background, or by masks beside the videos."""
+    masks: Method = "selfie"
+    """How people are masked: by a network, their static background, their motion, a backdrop of one colour, a graph cut
+    around who moves, or by masks beside the videos; a job record can name Segment Anything."""
     stride: int = 1
     """Use every n-th frame."""
     split: Literal["none", "tail"] = "none"
@@ -79,12 +85,18 @@ def _job(flags: Flags) -> IngestJob:
     )
 
 
-def _masks(method: Literal["selfie", "background", "provided"]) -> MaskConfig:
+def _masks(method: Method) -> MaskConfig:
     match method:
         case "selfie":
             return SelfieMasks()
         case "background":
             return BackgroundMasks()
+        case "motion":
+            return MotionMasks()
+        case "chroma-key":
+            return ChromaKeyMasks()
+        case "graph-cut":
+            return GraphCutMasks()
         case "provided":
             return ProvidedMasks()
         case _:

@@ -5,7 +5,7 @@
     <take>/videos/<camera>.mp4           or another of ``VIDEO_SUFFIXES``
            calibration/<any>.toml|json   optional; see ``calibration_files``
            take.json                     optional: {"subject": ..., "action": ...}
-           masks/<camera>.mp4            optional; or masks/<camera>/<frame:06d>.png
+           masks/<camera>.mp4            optional; or masks/<camera>/<frame:06d>.png, or Human3.6M's <camera>.mat
            backgrounds/<camera>.png      optional: the empty scene
            reference.parquet             optional; see ``annotations``
     <video>.mp4                          a take of its own: one view, no calibration
@@ -214,7 +214,7 @@ def is_video(name: str) -> bool:
 
 
 def _is_masks(entry: Entry) -> bool:
-    return entry.is_folder or is_video(entry.name)
+    return entry.is_folder or is_video(entry.name) or entry.name.lower().endswith(".mat")
 
 
 def _is_picture(entry: Entry) -> bool:

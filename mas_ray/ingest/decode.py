@@ -13,6 +13,7 @@ from jaxtyping import Bool, UInt8
 from mas_ray.config.ingest import DecodeLimits
 from mas_ray.corpora.take import Calibration, Clip
 from mas_ray.ingest.decoder_process import DecoderProcess
+from mas_ray.ingest.masks.human36m import read_matlab_masks
 from mas_ray.ingest.rejects import BadTakeError
 from mas_ray.ingest.video import VideoInfo
 
@@ -103,6 +104,8 @@ class ClipSource:
         undistort = _undistortion(clip.calibration, cv2.INTER_NEAREST)
         if Path(clip.masks).is_dir():
             stream = _read_mask_folder(Path(clip.masks), numbers)
+        elif Path(clip.masks).suffix.lower() == ".mat":
+            stream = read_matlab_masks(Path(clip.masks), numbers)
         else:
             stream = self._open_masks(clip.masks).frames(numbers, pixel_format="gray")
 

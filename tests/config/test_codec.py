@@ -46,7 +46,7 @@ def test_errors_name_the_field(old, new, message):
 
 def test_union_member_must_be_named():
     text = codec.dumps(IngestJob(root="r", output="o")).replace('"SelfieMasks"', '"Selfies"')
-    with pytest.raises(ValueError, match=r"masks\.kind: expected one of BackgroundMasks, ProvidedMasks"):
+    with pytest.raises(ValueError, match=r"masks\.kind: expected one of BackgroundMasks, ChromaKeyMasks"):
         codec.loads(IngestJob, text)
 
 

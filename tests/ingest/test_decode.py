@@ -1,6 +1,7 @@
 import struct
 
 import cv2
+import h5py
 import numpy as np
 import pytest
 from moving_square import HEIGHT, WIDTH, figure_mask, picture, write_video
@@ -170,6 +171,21 @@ def test_provided_masks_from_video_and_folder(video, tmp_path):
                     np.testing.assert_array_equal(mask, figure_mask(number, 1))
                 else:
                     assert (mask is None) == (number == 9 or masks == folder)
+
+
+def test_provided_masks_of_human36m(video, tmp_path):
+    masks = np.random.default_rng(0).random((3, HEIGHT, WIDTH)) > 0.5
+    with h5py.File(tmp_path / "cam.mat", "w") as file:
+        references = np.empty((3, 1), h5py.ref_dtype)
+        for number, mask in enumerate(masks):
+            references[number, 0] = file.create_dataset(f"{number}", data=mask.T.astype(np.uint8)).ref
+        file.create_dataset("Masks", data=references, dtype=h5py.ref_dtype)
+    clip = Clip(view="cam", video=str(video), masks=str(tmp_path / "cam.mat"))
+    with open_clip(clip, DecodeLimits()) as source:
+        mask_of = source.masks([1, 2, 5])
+        np.testing.assert_array_equal(mask_of(1), masks[1])
+        np.testing.assert_array_equal(mask_of(2), masks[2])
+        assert mask_of(5) is None
 
 
 def test_masks_and_background_of_another_size(video, tmp_path):
