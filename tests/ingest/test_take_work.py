@@ -236,7 +236,7 @@ def test_killed_at_any_step_ends_in_the_same_bytes(tmp_path):
     for number, outcome in enumerate(result["runs"], start=1):
         assert outcome["signals"] == [9, 0], number
         assert outcome["digest"] == result["clean"], number
-        leftovers = set(outcome["left"]) - {"part.parquet", "commit.json"}
+        leftovers = set(outcome["left"]) - {"part.parquet", "rejected.parquet", "commit.json"}
         assert leftovers <= {"attempts"}, number
 
 
