@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import signal
 import threading
 import time
 from collections.abc import Callable, Generator, Sequence
 from contextlib import contextmanager
+from types import FrameType
 from typing import Any, cast
 
 import ray
@@ -58,14 +60,40 @@ def ingest_on_ray(
     )
     errors: list[str] = []
     try:
-        with progress("ingest", len(todo), "takes") as advance, _polled(counter, advance, watch):
+        with (
+            _interrupts_noticed() as interrupted,
+            progress("ingest", len(todo), "takes") as advance,
+            _polled(counter, advance, watch),
+        ):
             for receipt in receipts.iter_rows():
                 errors += [receipt["error"]] if receipt["error"] else []
                 advance(1)
+                if interrupted.is_set():
+                    raise KeyboardInterrupt
     except RayError as error:
         raise TakeFailedError(f"Ray gave up: {str(error).strip().splitlines()[-1]}") from error
     if errors:
         raise TakeFailedError(f"{errors[0]} ({len(errors)} of {len(todo)} takes failed)")
+
+
+@contextmanager
+def _interrupts_noticed() -> Generator[threading.Event, None, None]:
+    """Says whether Ctrl-C was pressed in the block: raised inside some callback of Ray, the exception would be lost."""
+    interrupted = threading.Event()
+    if threading.current_thread() is not threading.main_thread():
+        yield interrupted  # signals are the main thread's
+        return
+    before = signal.getsignal(signal.SIGINT)
+
+    def note(signal_number: int, frame: FrameType | None) -> None:
+        interrupted.set()
+        raise KeyboardInterrupt
+
+    signal.signal(signal.SIGINT, note)
+    try:
+        yield interrupted
+    finally:
+        signal.signal(signal.SIGINT, before)
 
 
 class _Counter:

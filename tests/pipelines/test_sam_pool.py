@@ -64,9 +64,10 @@ def pool():
 
 def _assert_same(found, expected):
     assert found.masks.dtype == bool
-    np.testing.assert_array_equal(found.masks, expected.masks)
-    np.testing.assert_array_equal(found.scores, expected.scores)
-    np.testing.assert_array_equal(found.logits, expected.logits)
+    # Actors may have another number of threads than this process, which shows in the last digits.
+    assert (found.masks != expected.masks).mean() < 1e-3
+    np.testing.assert_allclose(found.scores, expected.scores, rtol=1e-4, atol=1e-6)
+    np.testing.assert_allclose(found.logits, expected.logits, rtol=1e-4, atol=1e-4)
 
 
 def test_the_pool_answers_as_the_network_does(pool):
