@@ -195,7 +195,7 @@ def _poor_pictures() -> Iterator[HostileClip]:
         "masks jump",
         49,
         change=lambda a, b: (a, [jump(mask) for jump, mask in zip(jumping, b, strict=True)]),
-        outcome="unstable_mask",
+        outcome="too_few_frames",  # of which masks are like their neighbours
         step="masks",
     )
     yield _take("two shots", 50, change=_then_another)
