@@ -11,6 +11,7 @@ interleaved: it needs a machine with nothing else to do.
 from __future__ import annotations
 
 import argparse
+import os
 import statistics
 import subprocess
 import sys
@@ -116,7 +117,11 @@ def _time_bare(corpus: Path, num_loops: int) -> float:
     command = [sys.executable, __file__, "--bare", str(corpus)]
     loops = [
         subprocess.Popen(
-            [*command, str(part), str(num_loops)], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
+            [*command, str(part), str(num_loops)],
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            text=True,
+            env={**os.environ, "OMP_NUM_THREADS": "1"},  # as Ray gives its workers
         )
         for part in range(num_loops)
     ]
