@@ -22,6 +22,7 @@ from mas_ray.geometry.triangulation import triangulate
 from mas_ray.models.detector import Detection, Detector, create_detector
 from mas_ray.models.shape_prior import ShapePriorNetwork, create_shape_prior
 from mas_ray.rendering.skeleton_mask import skeleton_mask, stage_bones
+from mas_ray.shards.location import Location
 from mas_ray.shards.manifest import SplitName, read_manifest
 from mas_ray.shards.read import read_dataset, read_split
 from mas_ray.skeleton import Skeleton
@@ -109,7 +110,7 @@ class PoseEstimator:
             exchange_sides=found.progress.knee_chirality is not None and found.progress.knee_chirality.says_swapped,
         )
 
-    def predict_dataset(self, manifest: Path, split: SplitName | None = None) -> Iterator[PosePrediction]:
+    def predict_dataset(self, manifest: Location, split: SplitName | None = None) -> Iterator[PosePrediction]:
         """Predict a dataset's frame sets (of one split, or all) in order, some at a time."""
         content = read_manifest(manifest)
         slots = content.view_slots

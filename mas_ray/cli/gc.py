@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections import defaultdict
 from collections.abc import Sequence
 from dataclasses import dataclass
-from pathlib import Path
 
 import tyro
 
@@ -24,8 +23,10 @@ _NAMES = {
 class Flags:
     """Remove from a dataset folder what no kept version needs."""
 
-    dataset: tyro.conf.Positional[Path]
-    """The dataset folder."""
+    dataset: tyro.conf.Positional[str]
+    """The dataset folder, on a disk or in an object store."""
+    work: str | None = None
+    """The folder of takes in the making, if the ingest had one named."""
     keep: int = 1
     """How many versions to keep, counted from the newest."""
     dry_run: bool = False
@@ -35,12 +36,16 @@ class Flags:
 def run(argv: Sequence[str]) -> int:
     """Collect, and say what and how much."""
     flags = tyro.cli(Flags, args=argv, prog="mas-ray gc", description=Flags.__doc__)
+    from mas_ray.pipelines.dataset_lock import work_folder
     from mas_ray.pipelines.maintain import collect_garbage  # pyarrow loads only now
+    from mas_ray.shards.location import location
 
     sizes: defaultdict[str, list[int]] = defaultdict(list)
-    for item in collect_garbage(flags.dataset, keep=flags.keep, dry_run=flags.dry_run):
+    dataset = location(flags.dataset)
+    work = work_folder(dataset, flags.work)
+    for item in collect_garbage(dataset, work, keep=flags.keep, dry_run=flags.dry_run):
         sizes[item.kind].append(item.num_bytes)
-        print(f"{'would remove' if flags.dry_run else 'removed'} {item.path.relative_to(flags.dataset)}")
+        print(f"{'would remove' if flags.dry_run else 'removed'} {str(item.path).removeprefix(f'{dataset}/')}")
     if not sizes:
         print(f"{flags.dataset}: nothing to remove")
         return 0

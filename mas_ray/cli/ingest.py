@@ -32,9 +32,11 @@ class Flags:
     """Turn a corpus of video into a dataset of masks and geodesic distances. The same command again goes on."""
 
     root: str = ""
-    """The corpus: a folder of takes."""
+    """The corpus: a folder of takes, or its URI in an object store."""
     output: str = ""
-    """The dataset folder to write."""
+    """The dataset folder to write, or its URI in an object store."""
+    work: str | None = None
+    """Folder for takes in the making, the same place for all machines; needed where the output is no disk."""
     annotations: str | None = None
     """Where the takes' reference joints go, if any: a folder outside the dataset."""
     masks: Method = "selfie"
@@ -54,9 +56,10 @@ def run(argv: Sequence[str]) -> int:
     """Ingest, and say what the dataset holds."""
     job = _job(tyro.cli(Flags, args=argv, prog="mas-ray ingest", description=Flags.__doc__))
     from mas_ray.pipelines.ingest import ingest  # OpenCV and Ray load only now
+    from mas_ray.shards.location import location
 
     manifest = ingest(job)
-    output = Path(job.output)
+    output = location(job.output)
     num_instants = sum(take.num_instants for take in manifest.takes)
     print(f"dataset   {output / 'manifest.json'}")
     print(f"  {num_instants} instants of {len(manifest.takes)} takes in {len(manifest.shards)} shards")
@@ -77,6 +80,7 @@ def _job(flags: Flags) -> IngestJob:
     return IngestJob(
         root=flags.root,
         output=flags.output,
+        work=flags.work,
         annotations=flags.annotations,
         masks=_masks(flags.masks),
         sampling=FrameSampling(stride=flags.stride),

@@ -23,7 +23,7 @@ class Flags:
     """Say what a dataset holds, and what was left out of it and why."""
 
     dataset: tyro.conf.Positional[str]
-    """The dataset: its folder or its manifest.json."""
+    """The dataset: its folder or its manifest.json, on a disk or in an object store."""
     limit: int = 20
     """Takes to list, the worst first."""
     reason: str | None = None
@@ -46,8 +46,9 @@ def run(argv: Sequence[str]) -> int:
             raise ValueError(f"--{name}: expected at least 1, got {getattr(flags, name)}")
     from mas_ray.config import codec
     from mas_ray.pipelines.show import summarise, write_contact_sheet  # OpenCV and pyarrow load only now
+    from mas_ray.shards.location import location
 
-    dataset = Path(flags.dataset)
+    dataset = location(flags.dataset)
     summary = summarise(dataset, sample=flags.sample)
     if flags.json:
         print(codec.dumps(summary), end="")

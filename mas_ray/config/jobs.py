@@ -43,9 +43,12 @@ class IngestJob:
     """Turn a corpus of video into a dataset of frame sets."""
 
     root: str
-    """The corpus: a folder of takes."""
+    """The corpus: a folder of takes, or its URI in an object store."""
     output: str
-    """The dataset folder to write."""
+    """The dataset folder to write, or its URI in an object store (``s3://``, ``gs://``, …)."""
+    work: str | None = None
+    """Folder for takes in the making, on a disk that every machine of the cluster sees as the same place. None:
+    ``<output>/work``, where the output is such a disk."""
     annotations: str | None = None
     """Where the takes' reference joints go, if any: a folder outside the dataset. None leaves them alone."""
     corpus: Literal["folder"] = "folder"

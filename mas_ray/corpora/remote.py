@@ -8,9 +8,10 @@ from __future__ import annotations
 import shutil
 import tempfile
 from collections import defaultdict
-from collections.abc import Generator, Iterator
-from contextlib import contextmanager
+from collections.abc import Generator, Iterable, Iterator
+from contextlib import AbstractContextManager, contextmanager
 from dataclasses import dataclass, replace
+from functools import cached_property
 from pathlib import Path
 
 import pyarrow.fs as pafs
@@ -23,21 +24,72 @@ from mas_ray.corpora.take import Clip, Take
 _BLOCK_BYTES = 1 << 22
 
 
-def sources(filesystem: pafs.FileSystem, prefix: str) -> Iterator[Take | RejectedSource]:
-    """The takes below a prefix in the order of their ids, and in their places what was rejected.
+@dataclass(frozen=True, kw_only=True)
+class Listing:
+    """Everything below a prefix, as the store listed it once.
 
     Not for ``file://``: ``folder.sources`` lists local folders, and sees their links and pipes.
-
-    Raises:
-        ValueError: There is no such prefix, it is itself a take, or it holds none.
     """
-    prefix = prefix.rstrip("/")
-    try:
-        return layout.sources(_Prefix(filesystem=filesystem, prefix=prefix, folders=_folders(filesystem, prefix)))
-    except FileNotFoundError:
-        raise ValueError(f"{prefix}: no such folder; expected a folder of takes") from None
-    except ValueError as error:
-        raise ValueError(f"{prefix}: {error}") from None
+
+    filesystem: pafs.FileSystem
+    prefix: str
+    infos: tuple[pafs.FileInfo, ...]
+
+    @classmethod
+    def of(cls, filesystem: pafs.FileSystem, prefix: str) -> Listing:
+        """Ask the store; ``ValueError`` if there is no such prefix."""
+        prefix = prefix.rstrip("/")
+        try:
+            infos = filesystem.get_file_info(pafs.FileSelector(prefix, recursive=True))
+        except FileNotFoundError:
+            raise ValueError(f"{prefix}: no such folder; expected a folder of takes") from None
+        return cls(filesystem=filesystem, prefix=prefix, infos=tuple(infos))
+
+    def sources(self) -> Iterator[Take | RejectedSource]:
+        """The takes below the prefix in the order of their ids, and in their places what was rejected.
+
+        Raises:
+            ValueError: The prefix is itself a take, or it holds none.
+        """
+        folders = _folders(self.infos, self.prefix)
+        try:
+            return layout.sources(_Prefix(filesystem=self.filesystem, prefix=self.prefix, folders=folders))
+        except ValueError as error:
+            raise ValueError(f"{self.prefix}: {error}") from None
+
+    def version(self, path: str) -> str:
+        """What the store says of a file, or of all files in a folder: another content has another version."""
+        return _version(self._files.get(path, []))
+
+    @cached_property
+    def _files(self) -> dict[str, list[pafs.FileInfo]]:
+        """The files of each folder, and each file by itself."""
+        files: defaultdict[str, list[pafs.FileInfo]] = defaultdict(list)
+        for info in self.infos:
+            if info.type == pafs.FileType.File:
+                files[info.path].append(info)
+                files[info.path.rpartition("/")[0]].append(info)
+        return dict(files)
+
+
+def current_version(filesystem: pafs.FileSystem, path: str) -> str:
+    """``Listing.version`` as it is now."""
+    found = filesystem.get_file_info(path)
+    if found.type == pafs.FileType.Directory:
+        infos = filesystem.get_file_info(pafs.FileSelector(path))
+        return _version([info for info in infos if info.type == pafs.FileType.File])
+    return _version([found])
+
+
+def _version(infos: Iterable[pafs.FileInfo]) -> str:
+    return repr(sorted((info.base_name, info.size, info.mtime_ns) for info in infos))
+
+
+@contextmanager
+def fetched_file(filesystem: pafs.FileSystem, path: str) -> Generator[Path, None, None]:
+    """A file that is local within the context; raises like ``fetched``."""
+    with tempfile.TemporaryDirectory(prefix="mas-ray-") as folder:
+        yield Path(_fetched_file(filesystem, path, Path(folder)))
 
 
 @contextmanager
@@ -48,7 +100,7 @@ def fetched(filesystem: pafs.FileSystem, take: Take, scratch: Path) -> Generator
         BadSourceError: A file is gone (``unreadable_file``) or has another size than the store says
             (``changed_while_read``).
     """
-    with tempfile.TemporaryDirectory(prefix="take-", dir=scratch) as name:
+    with tempfile.TemporaryDirectory(prefix="fetched.partial-", dir=scratch) as name:
         folder = Path(name)
         clips = tuple(_fetched_clip(filesystem, clip, folder / str(i)) for i, clip in enumerate(take.clips))
         reference = _fetched_file(filesystem, take.reference, folder) if take.reference is not None else None
@@ -69,16 +121,14 @@ class _Prefix:
     def address(self, name: str) -> str:
         return f"{self.prefix}/{name}"
 
-    @contextmanager
-    def local_file(self, name: str) -> Generator[Path, None, None]:
-        with tempfile.TemporaryDirectory() as folder:
-            yield Path(_fetched_file(self.filesystem, self.address(name), Path(folder)))
+    def local_file(self, name: str) -> AbstractContextManager[Path]:
+        return fetched_file(self.filesystem, self.address(name))
 
 
-def _folders(filesystem: pafs.FileSystem, prefix: str) -> dict[str, dict[str, Entry]]:
+def _folders(infos: Iterable[pafs.FileInfo], prefix: str) -> dict[str, dict[str, Entry]]:
     """What each folder holds; object stores have no folders but those that names imply."""
     folders: defaultdict[str, dict[str, Entry]] = defaultdict(dict)
-    for info in filesystem.get_file_info(pafs.FileSelector(prefix, recursive=True)):
+    for info in infos:
         path, is_folder = info.path[len(prefix) :].lstrip("/"), info.type == pafs.FileType.Directory
         while path:
             folder, _, name = path.rpartition("/")

@@ -15,7 +15,8 @@ from __future__ import annotations
 import hashlib
 import json
 import os
-from collections.abc import Callable, Generator, Iterator
+import shutil
+from collections.abc import Callable, Generator, Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -64,6 +65,25 @@ def take_content(take: Take, sha256: Callable[[Path], str] = file_sha256) -> str
     Reference joints do not count: no row depends on them. ``sha256`` gives a file's digest; without one that remembers
     (``fingerprint``) all of the take's files are read.
     """
+    return _content(take, lambda clip: ((name, file.name, sha256(file)) for name, file in _files(clip)))
+
+
+def take_content_in_store(take: Take, version: Callable[[str], str]) -> str:
+    """Like ``take_content`` for files in an object store, by what the store says of them: nothing is read.
+
+    ``version`` gives that of a file, or of all files in a folder.
+    """
+
+    def files(clip: Clip) -> Iterator[tuple[str, str, str]]:
+        for name, path in (("video", clip.video), ("background", clip.background), ("masks", clip.masks)):
+            if path is not None:
+                yield name, path, version(path)
+
+    return _content(take, files)
+
+
+def _content(take: Take, files: Callable[[Clip], Iterable[tuple[str, str, str]]]) -> str:
+    """Of what the files of each clip are, what they are called, and their digests."""
     digest = hashlib.sha256()
 
     def add(name: str, value: str) -> None:
@@ -72,8 +92,8 @@ def take_content(take: Take, sha256: Callable[[Path], str] = file_sha256) -> str
     add("take", repr((take.take_id, take.subject, take.action)))
     for clip in take.clips:
         add("view", repr(clip.view))
-        for name, file in _files(clip):
-            add(name, f"{file.name} {sha256(file)}")
+        for name, file, value in files(clip):
+            add(name, f"{file} {value}")
         if camera := clip.calibration:
             add("size", f"{camera.width_px} {camera.height_px}")
             for array in (camera.K, camera.distortion, camera.R, camera.t_mm):
@@ -167,7 +187,10 @@ def attempt(folder: Path, content: str, session: str) -> Generator[None, None, N
         file.flush()
         os.fsync(file.fileno())
     for leftover in folder.glob("*.partial-*"):
-        leftover.unlink(missing_ok=True)
+        if leftover.is_dir():
+            shutil.rmtree(leftover)
+        else:
+            leftover.unlink(missing_ok=True)
     try:
         yield
     finally:

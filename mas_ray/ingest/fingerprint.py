@@ -18,6 +18,7 @@ from types import TracebackType
 from typing import Any
 
 from mas_ray.ingest.rejects import BadTakeError
+from mas_ray.shards.location import Location, RemotePath
 from mas_ray.shards.manifest import file_sha256
 from mas_ray.shards.write import write_text
 
@@ -71,7 +72,7 @@ class Fingerprints:
             kept = sorted(self._asked & self._known.keys() - self._unsettled)
             write_text(self._memory, "".join(_line(path, *self._known[path]) for path in kept))
 
-    def sha256(self, path: Path | str) -> str:
+    def sha256(self, path: Location | str) -> str:
         """Hex SHA-256 of a file's content.
 
         Raises:
@@ -79,49 +80,49 @@ class Fingerprints:
             BadTakeError: It cannot be read (``unreadable_file``).
         """
         known = self.recall(path)
-        return known if known is not None else self._learn(path, *_hash(str(path)))
+        return known if known is not None else self._learn(path, *_hash(path))
 
-    def learn(self, paths: Iterable[str]) -> dict[str, str]:
+    def learn(self, paths: Iterable[Location | str]) -> dict[str, str]:
         """``sha256`` of files by path, several at a time; those that cannot be hashed are left out."""
         hashes = dict[str, str]()
 
-        def unknown() -> Iterator[str]:
+        def unknown() -> Iterator[Location | str]:
             for path in paths:
                 if (known := self.recall(path)) is None:
                     yield path
                 else:
-                    hashes[path] = known
+                    hashes[str(path)] = known
 
         with ThreadPoolExecutor() as threads:  # hashing releases the interpreter lock
             try:
                 for path, future in _ahead(threads, unknown()):
                     with suppress(BadTakeError):
-                        hashes[path] = self._learn(path, *future.result())
+                        hashes[str(path)] = self._learn(path, *future.result())
             finally:
                 threads.shutdown(wait=False, cancel_futures=True)  # Ctrl-C need not wait for the queue
         return hashes
 
-    def recall(self, path: Path | str) -> str | None:
+    def recall(self, path: Location | str) -> str | None:
         """``sha256`` of a file if it is known without reading."""
-        name = os.path.abspath(path)  # noqa: PTH100  # as above
+        name = _name(path)
         self._asked.add(name)
         known = self._known.get(name)
-        return known[1] if known is not None and self.is_unchanged(name) else None
+        return known[1] if known is not None and self.is_unchanged(path) else None
 
-    def note(self, path: Path | str, sha256: str) -> None:
+    def note(self, path: Location | str, sha256: str) -> None:
         """Remember a file that this process has just written and nobody else will change."""
-        self._learn(path, _signature(str(path)), sha256, read_ns=None)
+        self._learn(path, _signature(path), sha256, read_ns=None)
 
-    def is_unchanged(self, path: Path | str) -> bool:
+    def is_unchanged(self, path: Location | str) -> bool:
         """Whether a file is still what ``sha256`` hashed."""
-        known = self._known.get(os.path.abspath(path))  # noqa: PTH100
+        known = self._known.get(_name(path))
         try:
-            return known is not None and known[0] == _signature(str(path))
+            return known is not None and known[0] == _signature(path)
         except BadTakeError:
             return False
 
-    def _learn(self, path: Path | str, signature: Signature, sha256: str, read_ns: int | None) -> str:
-        name = os.path.abspath(path)  # noqa: PTH100
+    def _learn(self, path: Location | str, signature: Signature, sha256: str, read_ns: int | None) -> str:
+        name = _name(path)
         self._known[name] = (signature, sha256)
         self._asked.add(name)
         if read_ns is None or max(signature[1], signature[2]) < read_ns - _SETTLED_NS:
@@ -134,31 +135,47 @@ class Fingerprints:
         return sha256
 
 
-def _hash(path: str) -> tuple[Signature, str, int]:
+def _name(path: Location | str) -> str:
+    return str(path) if isinstance(path, RemotePath) else os.path.abspath(path)  # noqa: PTH100  # as below
+
+
+def _hash(path: Location | str) -> tuple[Signature, str, int]:
     """Signature, hash, and when the reading began."""
     before, read_ns = _signature(path), time.time_ns()
     try:
-        sha256 = file_sha256(Path(path))
+        sha256 = file_sha256(path if isinstance(path, RemotePath) else Path(path))
     except OSError as error:
-        raise _unreadable(path, error) from None
+        raise _unreadable(str(path), error) from None
     if _signature(path) != before:
-        raise ChangedWhileReadError(path)
+        raise ChangedWhileReadError(str(path))
     return before, sha256, read_ns
 
 
-def _signature(path: str) -> Signature:
+def _signature(path: Location | str) -> Signature:
+    if isinstance(path, RemotePath):
+        return _signature_in_store(path)
     try:
         found = os.stat(path)  # noqa: PTH116  # twice as fast as Path.stat, and asked for every file of a corpus
     except OSError as error:
-        raise _unreadable(path, error) from None
+        raise _unreadable(str(path), error) from None
     return found.st_size, found.st_mtime_ns, found.st_ctime_ns, found.st_ino
+
+
+def _signature_in_store(path: RemotePath) -> Signature:
+    """Stores have neither inodes nor change times."""
+    info = path.info()
+    if info.size is None:
+        raise BadTakeError("unreadable_file", f"{path.name}: no such file")
+    return info.size, info.mtime_ns or 0, 0, 0
 
 
 def _unreadable(path: str, error: OSError) -> BadTakeError:
     return BadTakeError("unreadable_file", f"{Path(path).name}: {error.strerror or error}")
 
 
-def _ahead(threads: Executor, paths: Iterable[str]) -> Iterator[tuple[str, Future[tuple[Signature, str, int]]]]:
+def _ahead(
+    threads: Executor, paths: Iterable[Location | str]
+) -> Iterator[tuple[Location | str, Future[tuple[Signature, str, int]]]]:
     """Each path with its hash to come; only some are in the queue at a time."""
     stream = iter(paths)
     queue = [(path, threads.submit(_hash, path)) for path in islice(stream, _AHEAD)]

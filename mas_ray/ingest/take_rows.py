@@ -10,6 +10,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 import cv2
+import pyarrow.fs as pafs
 
 from mas_ray.config.ingest import BackgroundMasks, CurationConfig, DecodeLimits, MaskConfig, ProvidedMasks, seed_of
 from mas_ray.corpora.take import Clip, Take
@@ -52,6 +53,8 @@ class TakeSettings:
     max_attempts: int
     num_threads: int
     selfie_model: Path | None
+    corpus: pafs.FileSystem | None = None
+    """Where the takes' files are; None: on disks that every machine sees."""
     sam_model: PromptableModel | None = None
     """Segment Anything as it runs elsewhere; None: where the method needs it, in the worker itself."""
 

@@ -10,6 +10,8 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from mas_ray.config.ingest import CropConfig
+from mas_ray.corpora.layout import BadSourceError
+from mas_ray.corpora.remote import current_version, fetched
 from mas_ray.corpora.take import Take
 from mas_ray.ingest import commit
 from mas_ray.ingest.rejects import BadTakeError, Reject
@@ -63,8 +65,8 @@ def ingest_take(item: PlannedTake, settings: TakeSettings, *, advance: Callable[
             rows = iter(())
             findings.rejects.append(Reject(take_id=take.take_id, reason="crashed", detail=crashed))
         else:
-            rows = take_rows(
-                take,
+            rows = _rows(
+                item,
                 settings,
                 findings,
                 advance=advance,
@@ -83,6 +85,28 @@ def ingest_take(item: PlannedTake, settings: TakeSettings, *, advance: Callable[
         )
         commit.write_record(folder, record)
     return record
+
+
+def _rows(
+    item: PlannedTake,
+    settings: TakeSettings,
+    findings: Findings,
+    *,
+    advance: Callable[[Tally], None],
+    begin: Callable[[int], None],
+) -> Iterator[Row]:
+    """``take_rows`` of a take wherever its files are; fetched ones lie in its folder of the work tree meanwhile."""
+    store = settings.corpus
+    if store is None:
+        yield from take_rows(item.take, settings, findings, advance=advance, begin=begin)
+        return
+    try:
+        with fetched(store, item.take, item.folder) as local:
+            if commit.take_content_in_store(item.take, lambda path: current_version(store, path)) != item.content:
+                raise BadSourceError("changed_while_read", "it is no longer what was listed; the next run tries again")
+            yield from take_rows(local, settings, findings, advance=advance, begin=begin)
+    except BadSourceError as error:
+        raise BadTakeError(error.reason, str(error)) from None
 
 
 def _write_part(path: Path, rows: Iterator[Row], take: Take, findings: Findings) -> list[int]:

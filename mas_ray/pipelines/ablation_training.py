@@ -14,8 +14,8 @@ import torch
 from mas_ray.config import codec
 from mas_ray.config.cascade import CascadeConfig
 from mas_ray.pipelines.progress import note, progress
+from mas_ray.shards.location import Location, publishing
 from mas_ray.shards.manifest import Manifest, SplitName, file_sha256, read_manifest
-from mas_ray.shards.write import partial_path, publish
 from mas_ray.skeleton import H36M_18
 from mas_ray.training.cascade import CascadeStep, run_cascade_stage
 from mas_ray.training.data import FrameSets, open_split
@@ -32,7 +32,7 @@ _KEY_LENGTH = 12
 class StageStore:
     """A dataset, and the folder that keeps the networks after each stage."""
 
-    dataset: Path
+    dataset: Location
     """The folder of ``manifest.json``."""
     manifest: Manifest
     manifest_sha256: str
@@ -48,7 +48,7 @@ class StageStore:
         return hashlib.sha256(content.encode()).hexdigest()[:_KEY_LENGTH]
 
 
-def open_store(manifest: Path, stages: Path) -> StageStore:
+def open_store(manifest: Location, stages: Path) -> StageStore:
     """The store of a dataset's networks; ``ValueError`` if the manifest cannot be read."""
     return StageStore(
         dataset=manifest.parent, manifest=read_manifest(manifest), manifest_sha256=file_sha256(manifest), stages=stages
@@ -89,10 +89,8 @@ def reconstruction(state: TrainState, cascade: CascadeConfig, store: StageStore,
 
 
 def _save(path: Path, state: TrainState) -> None:
-    path.parent.mkdir(parents=True, exist_ok=True)
-    partial = partial_path(path)
-    torch.save({"detector": state.detector.state_dict(), "shape_prior": state.shape_prior.state_dict()}, partial)
-    publish(partial, path)
+    with publishing(path) as partial:
+        torch.save({"detector": state.detector.state_dict(), "shape_prior": state.shape_prior.state_dict()}, partial)
 
 
 def _load(path: Path, cascade: CascadeConfig) -> TrainState:

@@ -7,7 +7,6 @@ from array import array
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
-from pathlib import Path
 
 import pyarrow as pa
 
@@ -22,6 +21,7 @@ from mas_ray.ingest.rejects import Reject, copy_reject, count_rejects
 from mas_ray.ingest.take_work import PlannedTake
 from mas_ray.pipelines.existing_dataset import ExistingDataset
 from mas_ray.shards.compact import PlannedShard, Slice, plan_layout, write_shard
+from mas_ray.shards.location import Location, location, publishing
 from mas_ray.shards.manifest import (
     FORMAT,
     IngestParameters,
@@ -38,7 +38,7 @@ from mas_ray.shards.read import cut_tables, measure_rows, read_tables, read_take
 from mas_ray.shards.reject_samples import choose_samples, read_reject_samples, write_reject_samples
 from mas_ray.shards.schema import SCHEMA_VERSION
 from mas_ray.shards.splits import plan_splits
-from mas_ray.shards.write import partial_path, publish, write_text
+from mas_ray.shards.write import write_text
 
 _SAMPLES_PER_REASON = 36
 
@@ -63,7 +63,7 @@ def assemble(job: IngestJob, content: Content, old: ExistingDataset, fingerprint
     Raises:
         ValueError: A take is not committed, too many takes yield nothing, or the split does not fit.
     """
-    output = Path(job.output)
+    output = location(job.output)
     content = _without_near_copies(job, content, old)
     takes, instants = _check_takes(job, content, old, fingerprints)
     splits = plan_splits(job.split, instants, {entry.take_id: entry.subject for entry in takes})
@@ -163,7 +163,7 @@ def _entry(item: PlannedTake, record: CommitRecord, held: TakeEntry | None, fing
 
 
 def _write_shards(
-    output: Path, takes: Sequence[TakeEntry], content: Content, old: ExistingDataset, fingerprints: Fingerprints
+    output: Location, takes: Sequence[TakeEntry], content: Content, old: ExistingDataset, fingerprints: Fingerprints
 ) -> tuple[ShardEntry, ...]:
     """Bring the shards to what the takes need; those that are right already are left alone."""
     parts = {item.take.take_id: commit.part_path(item.folder) for item in content.planned}
@@ -188,19 +188,16 @@ def _write_shards(
     return tuple(map(bring, layout))
 
 
-def _write_rejects(path: Path, content: Content) -> tuple[RejectCount, ...]:
+def _write_rejects(path: Location, content: Content) -> tuple[RejectCount, ...]:
     """Write every reject of the version, a line each, and count them; holds those of one take at a time."""
-    partial = partial_path(path)
-    with partial.open("w", encoding="utf-8") as file:
+    with publishing(path) as partial, partial.open("w", encoding="utf-8") as file:
 
         def written() -> Iterator[Reject]:
             for reject in _rejects(content):
                 file.write(json.dumps(asdict(reject)) + "\n")
                 yield reject
 
-        counts = count_rejects(written())
-    publish(partial, path)
-    return counts
+        return count_rejects(written())
 
 
 def _rejects(content: Content) -> Iterator[Reject]:
@@ -209,7 +206,7 @@ def _rejects(content: Content) -> Iterator[Reject]:
     yield from content.left_out
 
 
-def _publish(output: Path, manifest: Manifest, old: Manifest | None) -> Manifest:
+def _publish(output: Location, manifest: Manifest, old: Manifest | None) -> Manifest:
     """Make a manifest the newest, unless the newest says the same already; the one before keeps its bytes."""
     path = output / "manifest.json"
     if old is not None:

@@ -15,6 +15,7 @@ from mas_ray.config.cascade import CascadeConfig
 from mas_ray.config.jobs import TrainJob
 from mas_ray.geometry.naming import MOST_VIEWS
 from mas_ray.pipelines.progress import note
+from mas_ray.shards.location import Location, location
 from mas_ray.shards.manifest import Manifest, damaged_shards, file_sha256, read_manifest
 from mas_ray.shards.read import count_rows
 from mas_ray.shards.write import write_text
@@ -39,7 +40,7 @@ def check_inputs(job: TrainJob) -> RunRecord:
         ValueError: A dataset is missing, damaged, empty or too small, the single-view dataset, the initial checkpoint
             or the backbone's weights are not what the cascade needs, or the batch does not divide among the workers.
     """
-    cascade, path = job.cascade, Path(job.manifest)
+    cascade, path = job.cascade, location(job.manifest)
     manifest = _read_dataset(path)
     num_steps(count_rows(path.parent, manifest, "train"), cascade.batch_size, cascade.steps_per_epoch)
     most_views = max(len(take.views) for take in manifest.takes)
@@ -101,7 +102,7 @@ def locked(run: Path) -> Generator[None]:
         yield
 
 
-def _read_dataset(path: Path) -> Manifest:
+def _read_dataset(path: Location) -> Manifest:
     """The manifest of a dataset that is whole and has something to train on."""
     manifest = read_manifest(path)
     damaged = damaged_shards(path.parent, manifest)
@@ -121,7 +122,7 @@ def _check_single_view(job: TrainJob) -> str | None:
         return None
     if not needing:
         raise ValueError("single_view_manifest: no stage of the cascade has a single_view_share; leave it away")
-    path = Path(job.single_view_manifest)
+    path = location(job.single_view_manifest)
     for take in _read_dataset(path).takes:
         if len(take.views) != 1:
             raise ValueError(f"{path}: take {take.take_id} has {len(take.views)} views; expected single views only")

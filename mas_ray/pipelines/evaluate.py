@@ -20,6 +20,7 @@ from mas_ray.geometry.camera import Camera
 from mas_ray.inference import PoseEstimator, PosePrediction
 from mas_ray.pipelines.progress import progress
 from mas_ray.reporting.poses import COMPARED, write_rows
+from mas_ray.shards.location import Location, location
 from mas_ray.shards.manifest import Manifest, SplitName, read_manifest
 from mas_ray.shards.read import read_split
 from mas_ray.skeleton import Skeleton
@@ -54,7 +55,7 @@ def evaluate(job: EvaluateJob) -> Evaluation:
     found = compare_with_reference(
         estimator,
         name=job.checkpoint,
-        manifest=Path(job.manifest),
+        manifest=location(job.manifest),
         annotations=Path(job.annotations),
         split=job.split,
     )
@@ -67,7 +68,7 @@ def evaluate(job: EvaluateJob) -> Evaluation:
 
 
 def compare_with_reference(
-    estimator: PoseEstimator, *, name: str, manifest: Path, annotations: Path, split: SplitName
+    estimator: PoseEstimator, *, name: str, manifest: Location, annotations: Path, split: SplitName
 ) -> SplitComparison:
     """Predict a split and put every prediction beside its reference joints.
 
@@ -141,7 +142,9 @@ def _joints_by_instant(references: Mapping[str, ReferenceJoints]) -> dict[Instan
     }
 
 
-def _views_by_instant(folder: Path, manifest: Manifest, split: SplitName) -> dict[Instant, dict[str, dict[str, Any]]]:
+def _views_by_instant(
+    folder: Location, manifest: Manifest, split: SplitName
+) -> dict[Instant, dict[str, dict[str, Any]]]:
     """Where each view of each frame set looks, by the view's name; the pictures are let go."""
     kept = ("calibrated", "crop_from_image", "K", "R", "t_mm")
     return {

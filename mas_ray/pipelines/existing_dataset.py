@@ -14,6 +14,7 @@ from mas_ray.ingest.commit import CommitRecord
 from mas_ray.ingest.fingerprint import Fingerprints
 from mas_ray.ingest.rejects import Reject
 from mas_ray.ingest.take_work import PlannedTake
+from mas_ray.shards.location import Location, location
 from mas_ray.shards.manifest import Manifest, damaged_shards, earlier_manifests, file_sha256, read_manifest
 from mas_ray.shards.write import write_text
 
@@ -22,7 +23,9 @@ from mas_ray.shards.write import write_text
 class ExistingDataset:
     """The newest version in a folder."""
 
-    folder: Path
+    folder: Location
+    work: Path
+    """Where its takes are made."""
     manifest: Manifest | None
     damaged: frozenset[str]
     """Paths of the shards that are missing or not the manifest's."""
@@ -30,19 +33,20 @@ class ExistingDataset:
     """(take, rows_sha256) of the takes whose rows all stand in intact shards."""
 
     @classmethod
-    def open(cls, folder: Path, fingerprints: Fingerprints) -> ExistingDataset:
+    def open(cls, folder: Location, work: Path, fingerprints: Fingerprints) -> ExistingDataset:
         """Look at a dataset folder, which may hold nothing yet; reads shards that changed since they were last read."""
         path = folder / "manifest.json"
         if not path.exists():
             path = next(reversed(earlier_manifests(folder).values()), path)
         if not path.exists():
-            return cls(folder=folder, manifest=None, damaged=frozenset(), intact_rows=frozenset())
+            return cls(folder=folder, work=work, manifest=None, damaged=frozenset(), intact_rows=frozenset())
         manifest = read_manifest(path)
-        fingerprints.learn(str(folder / shard.path) for shard in manifest.shards)
+        fingerprints.learn(folder / shard.path for shard in manifest.shards)
         damaged = damaged_shards(folder, manifest, fingerprints.sha256)
         broken = {take_id for shard in damaged for take_id in shard.takes}
         return cls(
             folder=folder,
+            work=work,
             manifest=manifest,
             damaged=frozenset(shard.path for shard in damaged),
             intact_rows=frozenset(
@@ -64,7 +68,7 @@ class ExistingDataset:
 
 @dataclass(frozen=True, kw_only=True)
 class Finished:
-    """Which question ``manifest.json`` was the answer to: ``work/finished.json``."""
+    """Which question ``manifest.json`` was the answer to: ``finished.json`` of the work folder."""
 
     plan_sha256: str
     manifest_sha256: str
@@ -77,25 +81,27 @@ class Finished:
             plan.update(f"{item.take.take_id} {item.content}\n".encode())
         for reject in left_out:
             plan.update(f"{reject}\n".encode())
-        return cls(plan_sha256=plan.hexdigest(), manifest_sha256=file_sha256(Path(job.output) / "manifest.json"))
+        return cls(plan_sha256=plan.hexdigest(), manifest_sha256=file_sha256(location(job.output) / "manifest.json"))
 
 
 def is_finished(
     job: IngestJob, key: str, planned: Sequence[PlannedTake], left_out: Sequence[Reject], old: ExistingDataset
 ) -> bool:
     """Whether the folder holds just what an ingest of these takes would make, by what the last one wrote down."""
-    path = finished_path(old.folder)
+    path = finished_path(old.work)
     if not path.is_file() or not (old.folder / "manifest.json").is_file() or old.damaged:
         return False
     found = codec.loads(Finished, path.read_text(encoding="utf-8"), str(path))
     return found == Finished.of(job, key, planned, left_out) and all(commit.has_record(item.folder) for item in planned)
 
 
-def mark_finished(job: IngestJob, key: str, planned: Sequence[PlannedTake], left_out: Sequence[Reject]) -> None:
+def mark_finished(
+    job: IngestJob, key: str, planned: Sequence[PlannedTake], left_out: Sequence[Reject], work: Path
+) -> None:
     """Write down that ``manifest.json`` is what an ingest of these takes makes; nothing of it may be left to do."""
-    write_text(finished_path(Path(job.output)), codec.dumps(Finished.of(job, key, planned, left_out)))
+    write_text(finished_path(work), codec.dumps(Finished.of(job, key, planned, left_out)))
 
 
-def finished_path(folder: Path) -> Path:
-    """Where a dataset folder says that it is finished."""
-    return folder / "work" / "finished.json"
+def finished_path(work: Path) -> Path:
+    """Where a work folder says that its dataset is finished."""
+    return work / "finished.json"

@@ -17,23 +17,24 @@ from mas_ray import assets
 from mas_ray.annotations import read_reference, write_reference
 from mas_ray.config.ingest import MaskConfig, SamMasks, SelfieMasks, seed_of
 from mas_ray.config.jobs import IngestJob
-from mas_ray.corpora import folder as folder_corpus
 from mas_ray.corpora.layout import RejectedSource
 from mas_ray.corpora.take import Take
 from mas_ray.ingest import commit
+from mas_ray.ingest.corpus import Corpus, open_corpus
 from mas_ray.ingest.curation.copies import exact_copies
-from mas_ray.ingest.fingerprint import ChangedWhileReadError, Fingerprints
+from mas_ray.ingest.fingerprint import Fingerprints
 from mas_ray.ingest.masks.sam_checkpoint import local_checkpoint
 from mas_ray.ingest.rejects import BadTakeError, Reject, copy_reject
 from mas_ray.ingest.take_work import PlannedTake, TakeSettings
 from mas_ray.pipelines import session
 from mas_ray.pipelines.assemble import Content, assemble
-from mas_ray.pipelines.dataset_lock import locked
+from mas_ray.pipelines.dataset_lock import locked, work_folder
 from mas_ray.pipelines.existing_dataset import ExistingDataset, is_finished, mark_finished
 from mas_ray.pipelines.ingest_tracking import track_dataset, tracked
 from mas_ray.pipelines.ingest_workers import ingest_on_ray
 from mas_ray.pipelines.progress import note
 from mas_ray.pipelines.sam_pool import PooledSam, sam_pool
+from mas_ray.shards.location import location
 from mas_ray.shards.manifest import IngestParameters, Manifest
 
 
@@ -48,14 +49,16 @@ def ingest(job: IngestJob) -> Manifest:
         ValueError: The corpus, a folder, a split or a resource is not as the job needs it, or too many takes yield
             nothing. Whatever was committed stays, so the next run goes on from there.
     """
-    output = Path(job.output)
+    output = location(job.output)
     _check_folders(job)
-    with locked(output), Fingerprints(output / "work" / "fingerprints.jsonl") as fingerprints:
-        sources = list(folder_corpus.sources(Path(job.root).absolute()))
+    work = work_folder(output, job.work)
+    with locked(work), Fingerprints(work / "fingerprints.jsonl") as fingerprints:
+        corpus = open_corpus(location(job.root), fingerprints)
+        sources = list(corpus.sources())
         takes = [source for source in sources if isinstance(source, Take)]
         left_out = [_unlisted(source) for source in sources if isinstance(source, RejectedSource)]
         _note_uncalibrated(takes)
-        _copy_references(job, takes)
+        _copy_references(job, corpus, takes)
         parameters = IngestParameters(
             masks=_without_place(job.masks),
             mask_quality=job.mask_quality,
@@ -64,8 +67,8 @@ def ingest(job: IngestJob) -> Manifest:
             curation=job.curation,
         )
         key = commit.parameters_key(parameters, _mask_model_sha256(job))
-        planned, set_aside = _planned(takes, output.absolute() / "work" / key, fingerprints)
-        old = ExistingDataset.open(output, fingerprints)
+        planned, set_aside = _planned(corpus, takes, work.absolute() / key)
+        old = ExistingDataset.open(output, work, fingerprints)
         if job.curation is not None:
             copies = exact_copies({item.take.take_id: item.footage for item in planned}, old.take_ids(key))
             left_out += [copy_reject(take_id, kept, "duplicate") for take_id, kept in copies.items()]
@@ -84,7 +87,7 @@ def ingest(job: IngestJob) -> Manifest:
                 ):
                     ingest_on_ray(
                         todo,
-                        replace(settings, sam_model=sam_model),
+                        replace(settings, sam_model=sam_model, corpus=corpus.filesystem),
                         job.workers,
                         watch=watch,
                     )
@@ -92,7 +95,7 @@ def ingest(job: IngestJob) -> Manifest:
                 for item in todo:  # the workers are gone by now: what they had begun was ended from outside
                     commit.forget_attempt(item.folder, settings.session)
                 raise
-        set_aside += _discard_changed(todo, fingerprints)
+        set_aside += _discard_changed(corpus, todo)
         changed = {reject.take_id for reject in set_aside}
         content = Content(
             key=key,
@@ -107,26 +110,36 @@ def ingest(job: IngestJob) -> Manifest:
         else:
             note(f"ingest: {output / 'manifest.json'} is complete, nothing to do")
         if not set_aside:
-            mark_finished(job, key, planned, left_out)
+            mark_finished(job, key, planned, left_out, work)
         return manifest
 
 
 def _check_folders(job: IngestJob) -> None:
-    output, root = Path(job.output).resolve(), Path(job.root).resolve()
-    if output.is_relative_to(root):
+    """What is read and what is written lie apart."""
+    if _is_within(job.output, job.root):
         raise ValueError(f"output: {job.output} lies inside the corpus {job.root}; expected a folder outside it")
+    if job.work is not None and _is_within(job.work, job.root):
+        raise ValueError(f"work: {job.work} lies inside the corpus {job.root}; expected a folder outside it")
     if job.annotations is None:
         return
-    annotations = Path(job.annotations).resolve()
-    if annotations.is_relative_to(output) or output.is_relative_to(annotations):
+    if "://" in job.annotations:
+        raise ValueError(f"annotations: expected a folder on a disk, got {job.annotations}")
+    if _is_within(job.annotations, job.output) or _is_within(job.output, job.annotations):
         raise ValueError(
             f"annotations: {job.annotations} and the dataset {job.output} lie inside one another; "
             "expected separate folders, so that nothing that trains can reach reference joints"
         )
-    if annotations.is_relative_to(root):
+    if _is_within(job.annotations, job.root):
         raise ValueError(
             f"annotations: {job.annotations} lies inside the corpus {job.root}; expected a folder outside it"
         )
+
+
+def _is_within(address: str, folder: str) -> bool:
+    inner, outer = location(address), location(folder)
+    if isinstance(inner, Path) and isinstance(outer, Path):
+        return inner.resolve().is_relative_to(outer.resolve())
+    return f"{inner}/".startswith(f"{outer}/")
 
 
 def _settings(job: IngestJob, parameters: IngestParameters) -> TakeSettings:
@@ -182,44 +195,36 @@ def _note_uncalibrated(takes: list[Take]) -> None:
             note(f"ingest: take {take.take_id} has {len(take.clips)} views and no calibration: nothing is triangulated")
 
 
-def _copy_references(job: IngestJob, takes: list[Take]) -> None:
+def _copy_references(job: IngestJob, corpus: Corpus, takes: list[Take]) -> None:
     if job.annotations is None:
         return
     for take in takes:
         if take.reference is not None:
-            write_reference(Path(job.annotations) / f"{take.take_id}.parquet", read_reference(Path(take.reference)))
+            with corpus.local_file(take.reference) as file:
+                write_reference(Path(job.annotations) / f"{take.take_id}.parquet", read_reference(file))
 
 
-def _planned(takes: list[Take], work: Path, fingerprints: Fingerprints) -> tuple[list[PlannedTake], list[Reject]]:
-    """The takes with their contents, and those whose files cannot be read as they are now."""
-    known = fingerprints.learn(file for take in takes for file in commit.take_files(take))
-
-    def sha256(path: Path) -> str:
-        return known.get(str(path)) or fingerprints.sha256(path)  # which says what is wrong with it
-
+def _planned(corpus: Corpus, takes: list[Take], work: Path) -> tuple[list[PlannedTake], list[Reject]]:
+    """The takes with what they are made of, and those whose files cannot be read as they are now."""
     planned: list[PlannedTake] = []
     set_aside: list[Reject] = []
-    for take in takes:
-        try:
-            content, footage = commit.take_content(take, sha256), commit.take_footage(take, sha256)
-        except BadTakeError as error:
-            set_aside.append(Reject(take_id=take.take_id, reason=error.reason, detail=str(error)))
+    for take, found in zip(takes, corpus.identities(takes), strict=True):
+        if isinstance(found, BadTakeError):
+            set_aside.append(Reject(take_id=take.take_id, reason=found.reason, detail=str(found)))
         else:
             folder, take = work / take.take_id, replace(take, reference=None)
-            planned.append(PlannedTake(take=take, folder=folder, content=content, footage=footage))
+            planned.append(PlannedTake(take=take, folder=folder, content=found.content, footage=found.footage))
     return planned, set_aside
 
 
-def _discard_changed(done: list[PlannedTake], fingerprints: Fingerprints) -> list[Reject]:
+def _discard_changed(corpus: Corpus, done: list[PlannedTake]) -> list[Reject]:
     """Of the takes just ingested, those whose files are no longer what the plan saw: nobody knows what was decoded."""
     rejects: list[Reject] = []
     for item in done:
-        for file in commit.take_files(item.take):
-            if not fingerprints.is_unchanged(file):
-                commit.discard(item.folder)
-                error = ChangedWhileReadError(file)
-                rejects.append(Reject(take_id=item.take.take_id, reason=error.reason, detail=str(error)))
-                break
+        error = corpus.change(item.take)
+        if error is not None:
+            commit.discard(item.folder)
+            rejects.append(Reject(take_id=item.take.take_id, reason=error.reason, detail=str(error)))
     return rejects
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import tempfile
 import time
 from collections.abc import Callable, Generator
 from contextlib import contextmanager
@@ -10,6 +11,8 @@ from typing import TYPE_CHECKING
 
 from mas_ray.config.jobs import IngestJob
 from mas_ray.ingest.tally import Tally
+from mas_ray.pipelines.dataset_lock import work_folder
+from mas_ray.shards.location import absolute, location
 from mas_ray.shards.manifest import Manifest
 
 if TYPE_CHECKING:
@@ -66,15 +69,22 @@ def track_dataset(job: IngestJob, manifest: Manifest) -> None:
     rejects = {f"rejects/{reject.level}/{reject.reason}": reject.count for reject in manifest.rejects}
     held = {"dataset/instants": num_instants, "dataset/takes": len(manifest.takes)}
     tracker.log_figures(tracker.parent, held | rejects, step=num_instants)
-    tracker.log_file(tracker.parent, Path(job.output) / "manifest.json")
-    tracker.log_file(tracker.parent, Path(job.output) / "job.json")
+    for name in ("manifest.json", "job.json"):
+        with tempfile.TemporaryDirectory() as folder:  # the dataset may be in a store
+            copy = Path(folder) / name
+            copy.write_bytes((location(job.output) / name).read_bytes())
+            tracker.log_file(tracker.parent, copy)
     tracker.finish(tracker.parent)
 
 
 def _open(job: IngestJob, tracking_uri: str) -> Tracker:
     from mas_ray.tracking.mlflow_runs import open_tracker  # two seconds of imports, and only needed here
 
-    output = Path(job.output).absolute()
+    output = absolute(job.output)
+    work = work_folder(location(job.output), job.work).absolute()
     return open_tracker(
-        tracking_uri, storage=output.parent, run_name=f"ingest {output.name}", run_key=f"ingest/{output}"
+        tracking_uri,
+        storage=work.parent.parent if job.work is None else work.parent,
+        run_name=f"ingest {location(output).name}",
+        run_key=f"ingest/{output}",
     )

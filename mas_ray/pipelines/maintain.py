@@ -11,6 +11,7 @@ from typing import Literal
 from mas_ray.ingest import commit
 from mas_ray.pipelines.dataset_lock import locked
 from mas_ray.pipelines.existing_dataset import finished_path
+from mas_ray.shards.location import Location, files_below
 from mas_ray.shards.manifest import Manifest, earlier_manifests, read_manifest
 
 
@@ -18,7 +19,7 @@ from mas_ray.shards.manifest import Manifest, earlier_manifests, read_manifest
 class Garbage:
     """Something in a dataset folder that nothing needs."""
 
-    path: Path
+    path: Location
     kind: Literal["temporary", "version", "shard", "part", "work"]
     num_bytes: int
 
@@ -32,7 +33,7 @@ class Requeued:
     detail: str
 
 
-def collect_garbage(folder: Path, *, keep: int = 1, dry_run: bool = False) -> tuple[Garbage, ...]:
+def collect_garbage(folder: Location, work: Path, *, keep: int = 1, dry_run: bool = False) -> tuple[Garbage, ...]:
     """Remove what no kept version of a dataset refers to, and say what it was.
 
     That is: temporary files of processes that died, manifests of versions before the last ``keep``, shards that only
@@ -41,6 +42,7 @@ def collect_garbage(folder: Path, *, keep: int = 1, dry_run: bool = False) -> tu
 
     Args:
         folder: The dataset.
+        work: Where its takes are made.
         keep: How many versions stay, counted from the newest.
         dry_run: Remove nothing.
 
@@ -50,78 +52,81 @@ def collect_garbage(folder: Path, *, keep: int = 1, dry_run: bool = False) -> tu
     if keep < 1:
         raise ValueError(f"keep: expected at least one version, got {keep}")
     newest = read_manifest(folder / "manifest.json")
-    with locked(folder):
-        garbage = tuple(_find_garbage(folder, newest, keep))
+    with locked(work):
+        garbage = tuple(_find_garbage(folder, work, newest, keep))
         if not dry_run:
             for item in garbage:
-                if item.path.is_dir():
+                if isinstance(item.path, Path) and item.path.is_dir():
                     shutil.rmtree(item.path)
                 else:
                     item.path.unlink()
     return garbage
 
 
-def requeue(folder: Path, reason: str, take_id: str | None = None) -> tuple[Requeued, ...]:
+def requeue(work: Path, reason: str, take_id: str | None = None) -> tuple[Requeued, ...]:
     """Forget what became of takes that were left out as a whole for ``reason``, so that the next ingest tries again.
 
     Args:
-        folder: The dataset, finished or not.
+        work: Where the takes of a dataset, finished or not, are made.
         reason: As in ``rejects.jsonl``.
         take_id: This take alone.
 
     Raises:
         ValueError: There is no such take, or a process is writing the dataset.
     """
-    if not (folder / "work").is_dir():
-        raise ValueError(f"{folder}: no dataset that was ingested here; expected a folder with work/")
+    if not work.is_dir():
+        raise ValueError(f"{work}: no such folder; expected the one where ingest made the dataset's takes")
     requeued: list[Requeued] = []
-    with locked(folder):
-        for path in sorted((folder / "work").glob("*/*/commit.json")):
+    with locked(work):
+        for path in sorted(work.glob("*/*/commit.json")):
             record = commit.read_record(path.parent)
             if record is None or record.instants or (take_id is not None and record.take_id != take_id):
                 continue
             for reject in record.rejects:
                 if reject.reason == reason and reject.instant is None and reject.view is None:
-                    finished_path(folder).unlink(missing_ok=True)
+                    finished_path(work).unlink(missing_ok=True)
                     commit.discard(path.parent)
                     requeued.append(Requeued(take_id=record.take_id, reason=reason, detail=reject.detail))
                     break
     if not requeued:
         which = "no take" if take_id is None else f"take {take_id!r} is not"
-        raise ValueError(f"{folder}: {which} left out for the reason {reason!r}; rejects.jsonl has the reasons")
+        raise ValueError(f"{work}: {which} left out for the reason {reason!r}; rejects.jsonl has the reasons")
     return tuple(requeued)
 
 
-def _find_garbage(folder: Path, newest: Manifest, keep: int) -> Iterator[Garbage]:
+def _find_garbage(folder: Location, work: Path, newest: Manifest, keep: int) -> Iterator[Garbage]:
     """Nothing within anything else that is found."""
     earlier = {n: path for n, path in earlier_manifests(folder).items() if n < newest.version}
     dropped = list(earlier.values())[: max(0, len(earlier) - (keep - 1))]
     kept = [newest, *(read_manifest(path) for path in earlier.values() if path not in dropped)]
-    yield from (_garbage(path, "version") for path in dropped)
-    needed = {folder / shard.path for manifest in kept for shard in manifest.shards}
-    for path in _files(folder / "shards"):
-        if ".partial-" not in path.name and path not in needed:
-            yield _garbage(path, "shard")
+    needed = {str(folder / shard.path) for manifest in kept for shard in manifest.shards}
+    for path, num_bytes in files_below(folder):
+        if path in dropped:
+            yield Garbage(path=path, kind="version", num_bytes=num_bytes)
+        elif ".partial-" in path.name and not _is_below(path, work):
+            yield Garbage(path=path, kind="temporary", num_bytes=num_bytes)
+        elif path.parent == folder / "shards" and str(path) not in needed:
+            yield Garbage(path=path, kind="shard", num_bytes=num_bytes)
     keys = {manifest.key for manifest in kept}
-    trees = [path for path in sorted((folder / "work").iterdir()) if path.is_dir()]
-    foreign = [tree for tree in trees if tree.name not in keys] if "" not in keys else []
-    yield from (_garbage(tree, "work") for tree in foreign)
+    trees = [path for path in sorted(work.iterdir()) if path.is_dir()]
+    for tree in trees:
+        if "" not in keys and tree.name not in keys:
+            yield Garbage(path=tree, kind="work", num_bytes=_num_bytes(tree))
     for take in newest.takes:
-        tree = folder / "work" / newest.key / take.take_id
+        tree = work / newest.key / take.take_id
         part = commit.part_path(tree)
         if newest.key and part.is_file():
             record = commit.read_record(tree)
             if record is not None and record.sha256 == take.rows_sha256:
-                yield _garbage(part, "part")
-    for path in _files(folder):
-        if ".partial-" in path.name and not any(path.is_relative_to(tree) for tree in foreign):
-            yield _garbage(path, "temporary")
+                yield Garbage(path=part, kind="part", num_bytes=part.stat().st_size)
+    for path in sorted(work.rglob("*.partial-*")):
+        if "" in keys or path.relative_to(work).parts[0] in keys:
+            yield Garbage(path=path, kind="temporary", num_bytes=_num_bytes(path))
 
 
-def _garbage(path: Path, kind: Literal["temporary", "version", "shard", "part", "work"]) -> Garbage:
-    sizes = (file.stat().st_size for file in (_files(path) if path.is_dir() else [path]))
-    return Garbage(path=path, kind=kind, num_bytes=sum(sizes))
+def _num_bytes(path: Path) -> int:
+    return sum(num_bytes for _, num_bytes in files_below(path)) if path.is_dir() else path.stat().st_size
 
 
-def _files(folder: Path) -> list[Path]:
-    return sorted(path for path in folder.rglob("*") if path.is_file())
+def _is_below(path: Location, folder: Path) -> bool:
+    return isinstance(path, Path) and path.is_relative_to(folder)

@@ -25,6 +25,7 @@ from mas_ray.reporting.overlay import draw_caption, draw_mask_outline, draw_skel
 from mas_ray.reporting.poses import POSES, write_rows
 from mas_ray.reporting.video import write_video
 from mas_ray.shards.images import decode_mask
+from mas_ray.shards.location import Location, location
 from mas_ray.shards.manifest import Manifest, read_manifest
 from mas_ray.shards.read import read_take
 from mas_ray.skeleton import Skeleton
@@ -47,7 +48,7 @@ def predict(job: PredictJob) -> Predictions:
         ValueError: The checkpoint, the dataset or a video is not readable, or the corpus lacks a take of the
             dataset; the message names it.
     """
-    manifest_path, output = Path(job.manifest), Path(job.output)
+    manifest_path, output = location(job.manifest), Path(job.output)
     manifest = read_manifest(manifest_path)
     clips = {} if job.corpus_root is None else _clips(Path(job.corpus_root), manifest)
     estimator = PoseEstimator.load(checkpoint_folder(job.checkpoint))
@@ -125,7 +126,7 @@ def _keypoints(rows: Sequence[Mapping[str, Any]], take_id: str) -> dict[str, dic
     return keypoints
 
 
-def _masks(folder: Path, manifest: Manifest, take_id: str) -> dict[str, dict[int, _CropMask]]:
+def _masks(folder: Location, manifest: Manifest, take_id: str) -> dict[str, dict[int, _CropMask]]:
     """Masks of a take by view and instant, still packed."""
     masks: dict[str, dict[int, _CropMask]] = defaultdict(dict)
     size_px = manifest.parameters.crop.size_px

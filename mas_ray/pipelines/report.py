@@ -27,6 +27,7 @@ from mas_ray.reporting.report import render_report
 from mas_ray.reporting.video import middle_frame
 from mas_ray.reporting.viewer import PoseSequence, pose_sequences
 from mas_ray.shards.images import decode_distances, decode_image, decode_mask, encode_image
+from mas_ray.shards.location import Location, location
 from mas_ray.shards.manifest import DISTANCE_MAP_SIZE, Manifest, SplitName, read_manifest
 from mas_ray.shards.read import read_split, read_take
 from mas_ray.shards.write import write_text
@@ -49,7 +50,7 @@ def report(job: ReportJob) -> Path:
         ValueError: The run is not finished or a file it needs is missing; the message names it.
     """
     run, output = Path(job.run), Path(job.output)
-    manifest_path = Path(job.manifest)
+    manifest_path = location(job.manifest)
     manifest = read_manifest(manifest_path)
     train_job = codec.loads(TrainJob, (run / "job.json").read_text(), str(run / "job.json"))
     estimator = PoseEstimator.load(run / read_cascade_result(run).checkpoint)
@@ -76,7 +77,7 @@ def _stages(run: Path, job: TrainJob) -> tuple[StageCurves, ...]:
     )
 
 
-def _gallery(estimator: PoseEstimator, manifest_path: Path, manifest: Manifest) -> tuple[GalleryFrame, ...]:
+def _gallery(estimator: PoseEstimator, manifest_path: Location, manifest: Manifest) -> tuple[GalleryFrame, ...]:
     """A few instants, spread over the beginning of the held-out split (training where nothing is held out)."""
     split: SplitName = "test" if manifest.splits.test else "train"
     first = list(itertools.islice(estimator.predict_dataset(manifest_path, split), _NUM_GALLERY_BATCHES))
@@ -138,14 +139,14 @@ def _sequences(
     return pose_sequences(
         predicted,
         {(row["take_id"], row["instant"]): row["reference_mm"] for row in compared},
-        upwards=_upwards(Path(job.manifest).parent, manifest),
+        upwards=_upwards(location(job.manifest).parent, manifest),
         splits=manifest.splits,
         skeleton=skeleton,
         exchange_sides=chirality is not None and chirality.says_swapped,
     )
 
 
-def _upwards(folder: Path, manifest: Manifest) -> dict[str, Float[np.ndarray, " 3"]]:
+def _upwards(folder: Location, manifest: Manifest) -> dict[str, Float[np.ndarray, " 3"]]:
     """Which way is up in the world of each take, as its cameras stand; takes without calibration are left out."""
     upwards: dict[str, Float[np.ndarray, " 3"]] = {}
     tested = {item.take_id for item in manifest.splits.test}

@@ -17,6 +17,7 @@ from jaxtyping import Float64
 from mas_ray.reporting.contact_sheet import AcceptedSample, ContactSheet, render_contact_sheet
 from mas_ray.reporting.overlay import draw_mask_outline
 from mas_ray.shards.images import decode_image, decode_mask, encode_image
+from mas_ray.shards.location import Location, open_parquet, read_lines
 from mas_ray.shards.manifest import Manifest, RejectCount, read_manifest
 from mas_ray.shards.reject_samples import choose_samples, read_reject_samples
 from mas_ray.shards.schema import check_schema
@@ -69,12 +70,12 @@ class DatasetSummary:
     row_px: Histogram
 
 
-def manifest_path(dataset: Path) -> Path:
+def manifest_path(dataset: Location) -> Location:
     """The manifest of a dataset that is named by its folder or by the manifest itself."""
     return dataset / "manifest.json" if dataset.is_dir() else dataset
 
 
-def summarise(dataset: Path, *, sample: int) -> DatasetSummary:
+def summarise(dataset: Location, *, sample: int) -> DatasetSummary:
     """Look a dataset through; at most about ``sample`` instants are read for the histograms.
 
     Raises:
@@ -105,7 +106,7 @@ def summarise(dataset: Path, *, sample: int) -> DatasetSummary:
     )
 
 
-def write_contact_sheet(dataset: Path, output: Path, *, num: int) -> None:
+def write_contact_sheet(dataset: Location, output: Path, *, num: int) -> None:
     """Write one HTML page with ``num`` accepted crops and as many rejected pictures per reason.
 
     Rejected pictures are those that ingest sampled into ``rejected.parquet``.
@@ -117,11 +118,10 @@ def write_contact_sheet(dataset: Path, output: Path, *, num: int) -> None:
     manifest = read_manifest(path)
     rejected = choose_samples(read_reject_samples(path.parent / "rejected.parquet"), per_reason=num)
     sheet = ContactSheet(manifest=manifest, accepted=tuple(_accepted(path.parent, manifest, num)), rejected=rejected)
-    output.parent.mkdir(parents=True, exist_ok=True)
     write_text(output, render_contact_sheet(sheet))
 
 
-def _clips(manifest: Manifest, rejects: Path) -> tuple[ClipRow, ...]:
+def _clips(manifest: Manifest, rejects: Location) -> tuple[ClipRow, ...]:
     """All takes, the worst first: by the share that was kept, then by id."""
     reasons: defaultdict[str, Counter[str]] = defaultdict(Counter)
     instants_lost: Counter[str] = Counter()
@@ -147,21 +147,20 @@ def _most_common(reasons: Counter[str]) -> str:
     return min(reasons, key=lambda reason: (-reasons[reason], reason)) if reasons else ""
 
 
-def _read_rejects(path: Path) -> Iterator[dict[str, Any]]:
+def _read_rejects(path: Location) -> Iterator[dict[str, Any]]:
     if not path.is_file():
         return
-    with path.open(encoding="utf-8") as lines:
-        for number, line in enumerate(lines, start=1):
-            try:
-                reject = json.loads(line)
-                yield {key: reject[key] for key in ("take_id", "reason", "instant", "view")}
-            except (json.JSONDecodeError, KeyError, TypeError):
-                raise ValueError(
-                    f"{path}: line {number}: expected a reject with take_id, reason, instant and view"
-                ) from None
+    for number, line in enumerate(read_lines(path), start=1):
+        try:
+            reject = json.loads(line)
+            yield {key: reject[key] for key in ("take_id", "reason", "instant", "view")}
+        except (json.JSONDecodeError, KeyError, TypeError):
+            raise ValueError(
+                f"{path}: line {number}: expected a reject with take_id, reason, instant and view"
+            ) from None
 
 
-def _extent(folder: Path, manifest: Manifest) -> tuple[int, float]:
+def _extent(folder: Location, manifest: Manifest) -> tuple[int, float]:
     """The number of views and the hours; reads names and times alone."""
     num_views = 0
     first: dict[str, float] = {}
@@ -177,14 +176,14 @@ def _extent(folder: Path, manifest: Manifest) -> tuple[int, float]:
     return num_views, sum(last[take_id] - first[take_id] for take_id in first) / 3600
 
 
-def _sampled(folder: Path, manifest: Manifest, stride: int) -> Iterator[list[dict[str, Any]]]:
+def _sampled(folder: Location, manifest: Manifest, stride: int) -> Iterator[list[dict[str, Any]]]:
     """The views, without their pictures, of every ``stride``-th row."""
     for file, group, rows in _places(folder, manifest, stride):
         views = file.read_row_group(group, columns=_WITHOUT_PICTURES)["views"]
         yield from views.take(list(rows)).to_pylist()
 
 
-def _places(folder: Path, manifest: Manifest, stride: int) -> Iterator[tuple[pq.ParquetFile, int, Sequence[int]]]:
+def _places(folder: Location, manifest: Manifest, stride: int) -> Iterator[tuple[pq.ParquetFile, int, Sequence[int]]]:
     """Shard, row group and rows within it of every ``stride``-th row; a shard is open until the next is asked for."""
     start = 0
     for shard in manifest.shards:
@@ -197,9 +196,9 @@ def _places(folder: Path, manifest: Manifest, stride: int) -> Iterator[tuple[pq.
                 start += size
 
 
-def _opened(path: Path) -> pq.ParquetFile:
+def _opened(path: Location) -> pq.ParquetFile:
     try:
-        file = pq.ParquetFile(path)
+        file = open_parquet(path)
     except (pa.ArrowInvalid, FileNotFoundError) as error:
         raise ValueError(f"{path}: not a readable shard: {error}") from None
     check_schema(file.schema_arrow, str(path))
@@ -225,7 +224,7 @@ def _histogram(values: Float64[np.ndarray, " values"]) -> Histogram:
     return Histogram(edges=tuple(edges.round(1).tolist()), counts=tuple(counts.tolist()))
 
 
-def _accepted(folder: Path, manifest: Manifest, num: int) -> Iterator[AcceptedSample]:
+def _accepted(folder: Location, manifest: Manifest, num: int) -> Iterator[AcceptedSample]:
     """At most ``num`` crops with their outlines, evenly spread over the dataset; of each instant one view, in turn."""
     stride = max(1, -(-sum(shard.rows for shard in manifest.shards) // num))
     index = 0

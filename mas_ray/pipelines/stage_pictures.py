@@ -14,13 +14,14 @@ from mas_ray.geometry.pixel_grid import pixel_from_ndc
 from mas_ray.inference import PoseEstimator
 from mas_ray.reporting.overlay import draw_mask_outline, draw_skeleton
 from mas_ray.shards.images import decode_image, decode_mask
+from mas_ray.shards.location import Location
 from mas_ray.shards.manifest import read_manifest
 from mas_ray.shards.read import read_split
 
 _NUM_INSTANTS = 2
 
 
-def stage_pictures(checkpoint: Path, manifest: Path) -> Iterator[tuple[str, UInt8[np.ndarray, "height width 3"]]]:
+def stage_pictures(checkpoint: Path, manifest: Location) -> Iterator[tuple[str, UInt8[np.ndarray, "height width 3"]]]:
     """(name, picture) of a few instants of the validation split (training where there is none), views side by side."""
     content = read_manifest(manifest)
     split = "validation" if content.splits.validation else "train"

@@ -20,6 +20,7 @@ from mas_ray.pipelines.ablation_training import StageStore, open_store, reconstr
 from mas_ray.pipelines.evaluate import SplitComparison, compare_with_reference
 from mas_ray.pipelines.progress import note
 from mas_ray.reporting.ablations import ABLATIONS, MeasuredRow, ablations_as_markdown
+from mas_ray.shards.location import location
 from mas_ray.shards.manifest import SplitName, file_sha256
 from mas_ray.shards.write import write_text
 from mas_ray.skeleton import H36M_18
@@ -50,7 +51,7 @@ def tables(job: TablesJob) -> str:
         ValueError: The dataset or the annotations are not as they need to be; the message names the file.
     """
     folder = Path(job.output)
-    store = open_store(Path(job.manifest), folder / "stages")
+    store = open_store(location(job.manifest), folder / "stages")
     whole = brief(replace(cpu_cascade(), seed=job.seed), job.steps_share)
     store.open(_SPLIT, whole)  # what is amiss is said now, not after the first training
     reference = _reference_digests(Path(job.annotations))
@@ -101,7 +102,7 @@ def _compare(estimator: PoseEstimator, name: str, job: TablesJob, split: SplitNa
     return compare_with_reference(
         estimator,
         name=f"{name} (in memory)",
-        manifest=Path(job.manifest),
+        manifest=location(job.manifest),
         annotations=Path(job.annotations),
         split=split,
     )

@@ -12,19 +12,20 @@ from mas_ray.config.jobs import Workers
 from mas_ray.config.stage import TeacherConfig
 from mas_ray.inference import PoseEstimator
 from mas_ray.pipelines.progress import note
+from mas_ray.shards.location import location
 from mas_ray.shards.manifest import read_manifest
 from mas_ray.training.data import open_split
 from mas_ray.training.teacher import joined, save_teaching, teach
 
 
-def write_teaching(path: Path, *, checkpoint: Path, manifest: Path, config: TeacherConfig, workers: Workers) -> None:
+def write_teaching(path: Path, *, checkpoint: Path, manifest: str, config: TeacherConfig, workers: Workers) -> None:
     """Let a checkpoint's networks teach the training split; nothing is done if they have."""
     if path.is_file():
         return
     note(f"teacher: {checkpoint} predicts the training split")
     part = cast(Any, ray.remote(num_cpus=workers.cpus_each, max_retries=2)(_teach_part))
     num = workers.num
-    parts = [part.remote(str(checkpoint), str(manifest), config, workers.cpus_each, n, num) for n in range(num)]
+    parts = [part.remote(str(checkpoint), manifest, config, workers.cpus_each, n, num) for n in range(num)]
     save_teaching(path, joined([torch.tensor(done) for done in ray.get(parts)]))
 
 
@@ -33,5 +34,6 @@ def _teach_part(
 ) -> Any:
     torch.set_num_threads(max(1, int(num_cpus)))
     estimator = PoseEstimator.load(Path(checkpoint))
-    frame_sets = open_split(Path(manifest).parent, read_manifest(Path(manifest)), "train", estimator.cascade)
+    path = location(manifest)
+    frame_sets = open_split(path.parent, read_manifest(path), "train", estimator.cascade)
     return teach(estimator, frame_sets, config, part=part, num_parts=num_parts).numpy()

@@ -27,6 +27,7 @@ from mas_ray.pipelines.progress import Advance, progress
 from mas_ray.pipelines.stage_pictures import stage_pictures
 from mas_ray.pipelines.teach import write_teaching
 from mas_ray.pipelines.worker import StageRun, train_stage
+from mas_ray.shards.location import absolute, location
 from mas_ray.shards.write import write_text
 from mas_ray.tracking.spool import ReportSpool, read_spool
 
@@ -105,9 +106,9 @@ def _with_absolute_paths(job: TrainJob) -> TrainJob:
     """Workers have a working directory of their own."""
     return replace(
         job,
-        manifest=str(Path(job.manifest).absolute()),
+        manifest=absolute(job.manifest),
         storage=str(Path(job.storage).absolute()),
-        single_view_manifest=job.single_view_manifest and str(Path(job.single_view_manifest).absolute()),
+        single_view_manifest=job.single_view_manifest and absolute(job.single_view_manifest),
         initial=job.initial and str(checkpoint_folder(job.initial).absolute()),
     )
 
@@ -140,7 +141,7 @@ def _train_stages(job: TrainJob, run: Path, results: list[StageResult]) -> list[
                 write_teaching(
                     teaching,
                     checkpoint=initial,
-                    manifest=Path(job.manifest),
+                    manifest=job.manifest,
                     config=stage.teacher,
                     workers=job.workers,
                 )
@@ -154,7 +155,7 @@ def _train_stages(job: TrainJob, run: Path, results: list[StageResult]) -> list[
             raise
         log_epochs(read_spool(spool))
         tracker.log_file(run_id, chosen, "checkpoint")
-        for name, picture in stage_pictures(chosen, Path(job.manifest)):
+        for name, picture in stage_pictures(chosen, location(job.manifest)):
             tracker.log_picture(run_id, picture, name)
         tracker.finish(run_id)
         result = StageResult(stage=stage.name, checkpoint=str(chosen.relative_to(run)), validation_reconstruction=score)

@@ -8,17 +8,16 @@ from collections import Counter, defaultdict
 from collections.abc import Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any, NamedTuple
 
 import cv2
 import numpy as np
 import pyarrow as pa
-import pyarrow.parquet as pq
 
 from mas_ray.pipelines.progress import progress
 from mas_ray.shards.compact import Slice, slices_of_shards
 from mas_ray.shards.images import decode_distances, decode_image, decode_mask
+from mas_ray.shards.location import Location, open_parquet, read_lines
 from mas_ray.shards.manifest import (
     DISTANCE_MAP_SIZE,
     Manifest,
@@ -49,7 +48,7 @@ class _Seen(NamedTuple):
     in_order: bool = True
 
 
-def verify(path: Path, *, sample: int = 64) -> Verification:
+def verify(path: Location, *, sample: int = 64) -> Verification:
     """Check a dataset from its manifest down to pixels; trusts no remembered hash.
 
     Args:
@@ -123,17 +122,16 @@ def _check_manifest(manifest: Manifest) -> Iterator[str]:
                 yield f"{where}: take {take_id!r} has instants both in {first} and in {second}"
 
 
-def _check_rejects(path: Path, manifest: Manifest) -> Iterator[str]:
+def _check_rejects(path: Location, manifest: Manifest) -> Iterator[str]:
     if not path.is_file():
         yield f"{path.name}: missing"
         return
     counts = Counter[str]()
-    with path.open(encoding="utf-8") as file:
-        for number, line in enumerate(file, start=1):
-            try:
-                counts[json.loads(line)["reason"]] += 1
-            except (ValueError, KeyError, TypeError):
-                yield f"{path.name}: line {number} is no reject"
+    for number, line in enumerate(read_lines(path), start=1):
+        try:
+            counts[json.loads(line)["reason"]] += 1
+        except (ValueError, KeyError, TypeError):
+            yield f"{path.name}: line {number} is no reject"
     expected = Counter[str]()
     for reject in manifest.rejects:
         expected[reject.reason] += reject.count
@@ -142,12 +140,12 @@ def _check_rejects(path: Path, manifest: Manifest) -> Iterator[str]:
             yield f"{path.name}: {counts[reason]} rejects {reason!r}, the manifest counts {expected[reason]}"
 
 
-def _digest(path: Path) -> str | None:
+def _digest(path: Location) -> str | None:
     return file_sha256(path) if path.is_file() else None
 
 
 def _check_shard(
-    folder: Path,
+    folder: Location,
     shard: ShardEntry,
     slices: tuple[Slice, ...],
     views: Mapping[str, Sequence[str]],
@@ -159,7 +157,7 @@ def _check_shard(
     faults: list[str] = []
     num_decoded = first = 0
     try:
-        with pq.ParquetFile(folder / shard.path) as file:
+        with open_parquet(folder / shard.path) as file:
             check_schema(file.schema_arrow, shard.path)
             if file.metadata.num_rows != shard.rows:
                 faults.append(f"{shard.path}: {file.metadata.num_rows} rows, the manifest says {shard.rows}")

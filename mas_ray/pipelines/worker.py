@@ -21,6 +21,7 @@ from mas_ray.config.jobs import TrainJob
 from mas_ray.config.stage import StageConfig
 from mas_ray.geometry.chirality import KneeChirality, knee_chirality
 from mas_ray.inference import PoseEstimator
+from mas_ray.shards.location import location
 from mas_ray.shards.manifest import read_manifest
 from mas_ray.skeleton import H36M_18
 from mas_ray.training.data import FrameSets, open_split
@@ -59,8 +60,8 @@ def train_stage(run: StageRun) -> None:
         device
     )
     parallel = ray.train.torch.prepare_model(objective)
-    folder = Path(job.manifest).parent
-    manifest = read_manifest(Path(job.manifest))
+    manifest_path = location(job.manifest)
+    folder, manifest = manifest_path.parent, read_manifest(manifest_path)
     train = open_split(folder, manifest, "train", cascade)
     held_out = open_split(folder, manifest, "validation", cascade) if manifest.splits.validation else train
     single_view = _open_single_view(job, stage)
@@ -124,7 +125,7 @@ def _open_single_view(job: TrainJob, stage: StageConfig) -> FrameSets | None:
     """The frame sets of single views, if the stage takes any."""
     if job.single_view_manifest is None or stage.single_view_share == 0:
         return None
-    path = Path(job.single_view_manifest)
+    path = location(job.single_view_manifest)
     return open_split(path.parent, read_manifest(path), "train", job.cascade)
 
 

@@ -25,7 +25,7 @@ from typing import Any
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from mas_ray.shards.write import partial_path, publish
+from mas_ray.shards.location import publishing
 from mas_ray.skeleton import Skeleton
 
 _POINTS_3D = pa.list_(pa.list_(pa.float32(), 3))
@@ -67,10 +67,8 @@ def write_rows(path: Path, rows: Iterable[Mapping[str, Any]], *, schema: pa.Sche
     """Write rows of ``POSES`` or ``COMPARED``, whole or not at all."""
     named = schema.with_metadata({"joints": ",".join(skeleton.joints)})
     table = pa.Table.from_pylist([dict(row) for row in rows], schema=named)
-    path.parent.mkdir(parents=True, exist_ok=True)
-    partial = partial_path(path)
-    pq.write_table(table, partial, compression="zstd")
-    publish(partial, path)
+    with publishing(path) as partial:
+        pq.write_table(table, partial, compression="zstd")
 
 
 def read_rows(path: Path, *, schema: pa.Schema, skeleton: Skeleton) -> list[dict[str, Any]]:

@@ -11,7 +11,7 @@ import av.error
 import numpy as np
 from jaxtyping import UInt8
 
-from mas_ray.shards.write import partial_path, publish
+from mas_ray.shards.location import publishing
 
 
 def middle_frame(path: Path) -> UInt8[np.ndarray, "height width 3"] | None:
@@ -35,10 +35,8 @@ def write_video(path: Path, frames: Iterable[UInt8[np.ndarray, "height width 3"]
     Raises:
         ValueError: A frame has an odd side or another size than the first; the message names the file.
     """
-    path.parent.mkdir(parents=True, exist_ok=True)
-    partial = partial_path(path)
     num_frames = 0
-    try:
+    with publishing(path) as partial:
         with av.open(str(partial), "w", format="mp4", options={"movflags": "faststart"}) as container:
             stream = container.add_stream("libx264", rate=frames_per_s, options={"preset": "veryfast", "crf": "23"})
             stream.pix_fmt = "yuv420p"
@@ -54,8 +52,6 @@ def write_video(path: Path, frames: Iterable[UInt8[np.ndarray, "height width 3"]
                 num_frames += 1
             if num_frames:
                 container.mux(stream.encode(None))
-        if num_frames:
-            publish(partial, path)
-        return num_frames
-    finally:
-        partial.unlink(missing_ok=True)
+        if num_frames == 0:
+            partial.unlink(missing_ok=True)
+    return num_frames

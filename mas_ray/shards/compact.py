@@ -10,10 +10,10 @@ import hashlib
 from collections import Counter
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from pathlib import Path
 
 import pyarrow as pa
 
+from mas_ray.shards.location import Location
 from mas_ray.shards.manifest import Manifest, ShardEntry, TakeEntry, file_sha256
 from mas_ray.shards.write import write_tables
 
@@ -96,7 +96,7 @@ def slices_of_shards(manifest: Manifest) -> tuple[tuple[Slice, ...], ...]:
     return tuple(shards)
 
 
-def write_shard(folder: Path, planned: PlannedShard, tables_of_slice: TablesOfSlice) -> str:
+def write_shard(folder: Location, planned: PlannedShard, tables_of_slice: TablesOfSlice) -> str:
     """Write one shard to ``folder / planned.path`` and return its SHA-256; a row group or two are held in memory.
 
     Raises:

@@ -7,11 +7,11 @@ import math
 import re
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Literal
 
 from mas_ray.config import codec
 from mas_ray.config.ingest import CropConfig, CurationConfig, FrameSampling, MaskConfig, MaskQualityConfig, SplitConfig
+from mas_ray.shards.location import Location, names_in
 from mas_ray.shards.write import write_text
 
 FORMAT = "mas-ray dataset 1"
@@ -131,12 +131,12 @@ class Manifest:
         return {take.take_id: take.views for take in self.takes}
 
 
-def write_manifest(path: Path, manifest: Manifest) -> None:
+def write_manifest(path: Location, manifest: Manifest) -> None:
     """Write the manifest, whole or not at all."""
     write_text(path, codec.dumps(manifest))
 
 
-def read_manifest(path: Path) -> Manifest:
+def read_manifest(path: Location) -> Manifest:
     """Read a manifest.
 
     Raises:
@@ -150,15 +150,13 @@ def read_manifest(path: Path) -> Manifest:
     return manifest
 
 
-def earlier_manifests(folder: Path) -> dict[int, Path]:
+def earlier_manifests(folder: Location) -> dict[int, Location]:
     """The manifests of the earlier versions of a dataset that are still there, by version, in order."""
-    found = (
-        (re.fullmatch(r"manifest-([1-9][0-9]*)\.json", path.name), path) for path in folder.glob("manifest-*.json")
-    )
-    return dict(sorted((int(match[1]), path) for match, path in found if match))
+    found = ((re.fullmatch(r"manifest-([1-9][0-9]*)\.json", name), name) for name in names_in(folder))
+    return {version: folder / name for version, name in sorted((int(match[1]), name) for match, name in found if match)}
 
 
-def earlier_manifest_path(folder: Path, version: int) -> Path:
+def earlier_manifest_path(folder: Location, version: int) -> Location:
     """Where a version's manifest goes when the next one takes its place. Shards are relative to it as before."""
     return folder / f"manifest-{version}.json"
 
@@ -180,14 +178,14 @@ def sum_statistics(takes: Iterable[TakeEntry]) -> Statistics:
     )
 
 
-def file_sha256(path: Path) -> str:
+def file_sha256(path: Location) -> str:
     """Hex SHA-256 of a file's bytes."""
     with path.open("rb") as file:
         return hashlib.file_digest(file, "sha256").hexdigest()
 
 
 def damaged_shards(
-    folder: Path, manifest: Manifest, sha256: Callable[[Path], str] = file_sha256
+    folder: Location, manifest: Manifest, sha256: Callable[[Location], str] = file_sha256
 ) -> tuple[ShardEntry, ...]:
     """The shards that are missing or whose bytes are not those of the manifest.
 

@@ -6,18 +6,18 @@ import itertools
 import statistics
 from collections.abc import Collection, Generator, Iterable, Iterator
 from contextlib import contextmanager
-from pathlib import Path
 from typing import Any
 
 import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
+from mas_ray.shards.location import Location, open_parquet
 from mas_ray.shards.manifest import Manifest, SplitName
 from mas_ray.shards.schema import check_schema
 
 
-def read_rows(path: Path) -> Iterator[dict[str, Any]]:
+def read_rows(path: Location) -> Iterator[dict[str, Any]]:
     """The rows of one file in order, as Python objects; columns as in ``schema.FRAME_SET``.
 
     Raises:
@@ -27,7 +27,7 @@ def read_rows(path: Path) -> Iterator[dict[str, Any]]:
         yield from table.to_pylist()
 
 
-def read_tables(path: Path, start: int = 0, stop: int | None = None) -> Iterator[pa.Table]:
+def read_tables(path: Location, start: int = 0, stop: int | None = None) -> Iterator[pa.Table]:
     """The rows ``start <= row < stop`` of one file in order, a row group at a time; raises like ``read_rows``."""
     with _open(path) as file:
         first = 0
@@ -49,19 +49,19 @@ def cut_tables(tables: Iterable[pa.Table], start: int, stop: int | None = None) 
         first += table.num_rows
 
 
-def read_dataset(folder: Path, manifest: Manifest) -> Iterator[dict[str, Any]]:
+def read_dataset(folder: Location, manifest: Manifest) -> Iterator[dict[str, Any]]:
     """All rows of the dataset in ``folder``, in its order: takes as their shards have them, instants as time goes."""
     for shard in manifest.shards:
         yield from read_rows(folder / shard.path)
 
 
-def read_take(folder: Path, manifest: Manifest, take_id: str) -> Iterator[dict[str, Any]]:
+def read_take(folder: Location, manifest: Manifest, take_id: str) -> Iterator[dict[str, Any]]:
     """The rows of one take in the order of its instants, from the dataset in ``folder``."""
     for table in read_take_tables(folder, manifest, take_id):
         yield from table.to_pylist()
 
 
-def read_take_tables(folder: Path, manifest: Manifest, take_id: str) -> Iterator[pa.Table]:
+def read_take_tables(folder: Location, manifest: Manifest, take_id: str) -> Iterator[pa.Table]:
     """``read_take``, a row group at a time; reads little but the take's rows."""
     for shard in manifest.shards:
         if take_id in shard.takes:
@@ -69,18 +69,19 @@ def read_take_tables(folder: Path, manifest: Manifest, take_id: str) -> Iterator
                 yield table.filter(pc.field("take_id") == take_id)
 
 
-def count_rows(folder: Path, manifest: Manifest, split: SplitName) -> int:
+def count_rows(folder: Location, manifest: Manifest, split: SplitName) -> int:
     """How many frame sets a split has; reads no pictures."""
     ranges = {item.take_id: item for item in manifest.splits.ranges(split)}
     count = 0
     for shard in manifest.shards:
-        table = pq.read_table(folder / shard.path, columns=["take_id", "instant"])
+        with _open(folder / shard.path) as file:
+            table = file.read(columns=["take_id", "instant"])
         for take_id, instant in zip(table["take_id"].to_pylist(), table["instant"].to_pylist(), strict=True):
             count += take_id in ranges and ranges[take_id].start <= instant < ranges[take_id].stop
     return count
 
 
-def read_split(folder: Path, manifest: Manifest, split: SplitName) -> Iterator[dict[str, Any]]:
+def read_split(folder: Location, manifest: Manifest, split: SplitName) -> Iterator[dict[str, Any]]:
     """The rows of a split in the dataset's order, from the dataset in ``folder``."""
     ranges = {item.take_id: item for item in manifest.splits.ranges(split)}
     for shard in manifest.shards:
@@ -92,7 +93,7 @@ def read_split(folder: Path, manifest: Manifest, split: SplitName) -> Iterator[d
                     yield row
 
 
-def measure_rows(path: Path) -> tuple[int, float]:
+def measure_rows(path: Location) -> tuple[int, float]:
     """Of the rows of one take: views of all instants, and the seconds of source time covered. Reads no pictures.
 
     Gaps do not count: the time is the number of instants times the median step from one to the next.
@@ -107,16 +108,16 @@ def measure_rows(path: Path) -> tuple[int, float]:
 
 
 @contextmanager
-def _open(path: Path) -> Generator[pq.ParquetFile, None, None]:
+def _open(path: Location) -> Generator[pq.ParquetFile, None, None]:
     try:
-        with pq.ParquetFile(path) as file:
+        with open_parquet(path) as file:
             check_schema(file.schema_arrow, str(path))
             yield file
     except (pa.ArrowInvalid, FileNotFoundError) as error:
         raise ValueError(f"{path}: not a readable shard: {error}") from None
 
 
-def _groups_of_takes(path: Path, take_ids: Collection[str]) -> Iterator[pa.Table]:
+def _groups_of_takes(path: Location, take_ids: Collection[str]) -> Iterator[pa.Table]:
     """The row groups that may hold rows of these takes, by the extrema of their ids."""
     with _open(path) as file:
         for group in range(file.num_row_groups):

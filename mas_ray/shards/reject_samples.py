@@ -6,7 +6,6 @@ import hashlib
 from collections import defaultdict
 from collections.abc import Iterable, Iterator
 from dataclasses import asdict, dataclass
-from pathlib import Path
 
 import cv2
 import numpy as np
@@ -14,7 +13,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 from jaxtyping import Bool, UInt8
 
-from mas_ray.shards.write import partial_path, publish
+from mas_ray.shards.location import Location, open_parquet, publishing
 
 REJECT_SAMPLE = pa.schema(
     [
@@ -84,19 +83,14 @@ def choose_samples(samples: Iterable[RejectSample], *, per_reason: int) -> list[
     return [sample for reason in sorted(chosen) for sample in sorted(chosen[reason], key=_sample_rank)[:per_reason]]
 
 
-def write_reject_samples(path: Path, samples: Iterable[RejectSample]) -> None:
+def write_reject_samples(path: Location, samples: Iterable[RejectSample]) -> None:
     """Write samples in the order given, whole or not at all; equal samples give equal bytes."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    partial = partial_path(path)
     table = pa.Table.from_pylist([asdict(sample) for sample in samples], schema=REJECT_SAMPLE)
-    try:
+    with publishing(path) as partial:
         pq.write_table(table, partial, compression="none")
-        publish(partial, path)
-    finally:
-        partial.unlink(missing_ok=True)
 
 
-def read_reject_samples(path: Path) -> Iterator[RejectSample]:
+def read_reject_samples(path: Location) -> Iterator[RejectSample]:
     """The samples of a file in order, a row group at a time; none where there is no file.
 
     Raises:
@@ -105,7 +99,7 @@ def read_reject_samples(path: Path) -> Iterator[RejectSample]:
     if not path.is_file():
         return
     try:
-        with pq.ParquetFile(path) as file:
+        with open_parquet(path) as file:
             if not file.schema_arrow.equals(REJECT_SAMPLE):
                 raise ValueError(f"{path}: columns differ from those of rejected samples; ingest the corpus again")
             for group in range(file.num_row_groups):

@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections import defaultdict
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
-from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -15,6 +14,7 @@ from torch import Tensor
 
 from mas_ray.batch import Batch, collate
 from mas_ray.config.cascade import CascadeConfig
+from mas_ray.shards.location import Location
 from mas_ray.shards.manifest import Manifest, SplitName
 from mas_ray.shards.read import read_split
 
@@ -60,7 +60,7 @@ class FrameSets:
         return tuple(np.array(of_take, np.int64) for of_take in rows.values())
 
 
-def open_split(folder: Path, manifest: Manifest, split: SplitName, cascade: CascadeConfig) -> FrameSets:
+def open_split(folder: Location, manifest: Manifest, split: SplitName, cascade: CascadeConfig) -> FrameSets:
     """The frame sets of a split; ``ValueError`` if there are none."""
     rows = list(read_split(folder, manifest, split))
     if not rows:

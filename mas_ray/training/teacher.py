@@ -20,7 +20,7 @@ from mas_ray.batch import Batch
 from mas_ray.config.stage import TeacherConfig
 from mas_ray.geometry.naming import link_names, swap_sides
 from mas_ray.inference import PoseEstimator
-from mas_ray.shards.write import partial_path, publish
+from mas_ray.shards.location import publishing
 from mas_ray.training.arm_search import search_arms
 from mas_ray.training.data import FrameSets
 from mas_ray.training.reprojection import positions_ndc
@@ -48,9 +48,8 @@ def joined(parts: Sequence[Float[Tensor, "rows joints 3"]]) -> Float[Tensor, "ro
 
 def save_teaching(path: Path, joints_mm: Float[Tensor, "rows joints 3"]) -> None:
     """Write a teacher's joints, whole or not at all."""
-    partial = partial_path(path)
-    torch.save(joints_mm, partial)
-    publish(partial, path)
+    with publishing(path) as partial:
+        torch.save(joints_mm, partial)
 
 
 def load_teaching(path: Path) -> Float[Tensor, "rows joints 3"]:

@@ -238,9 +238,9 @@ def test_gc_leaves_what_an_unfinished_ingest_has_committed(folder, capsys, monke
 def test_gc_asks_for_a_version_and_for_nobody_writing(folder, capsys):
     assert main(["gc", str(folder / "dataset"), "--keep", "0"]) == 1
     assert "keep: expected at least one version, got 0" in capsys.readouterr().err
-    with locked(folder / "dataset"):
+    with locked(folder / "dataset" / "work"):
         assert main(["gc", str(folder / "dataset")]) == 1
-    assert "another ingest is writing" in capsys.readouterr().err
+    assert "another process is writing" in capsys.readouterr().err
 
 
 def test_requeued_takes_are_tried_again(folder, capsys, monkeypatch):
@@ -272,5 +272,5 @@ def test_requeue_names_what_it_does_not_find(folder, capsys):
     assert main(["requeue", dataset, "--reason", "unreadable_video", "--take", "walk"]) == 1
     assert "take 'walk' is not left out for the reason 'unreadable_video'" in capsys.readouterr().err
     assert main(["requeue", str(folder / "corpus"), "--reason", "crashed"]) == 1
-    assert "expected a folder with work/" in capsys.readouterr().err
+    assert "expected the one where ingest made" in capsys.readouterr().err
     assert json.loads((Path(dataset) / "rejects.jsonl").read_text().splitlines()[0])["reason"] == "unreadable_video"

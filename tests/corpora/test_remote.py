@@ -65,13 +65,13 @@ def scratch(tmp_path: Path) -> Path:
 
 
 def _jump(filesystem: pafs.FileSystem) -> Take:
-    (take,) = [take for take in remote.sources(filesystem, "bucket/corpus/") if take.take_id == "jump"]
+    (take,) = [take for take in remote.Listing.of(filesystem, "bucket/corpus/").sources() if take.take_id == "jump"]
     assert isinstance(take, Take)
     return take
 
 
 def test_a_prefix_lists_as_the_same_folder_does(local: Path, store: pafs.FileSystem):
-    here, there = list(folder.sources(local)), list(remote.sources(store, "bucket/corpus"))
+    here, there = list(folder.sources(local)), list(remote.Listing.of(store, "bucket/corpus").sources())
     assert [take.take_id for take in there] == [take.take_id for take in here]
     assert len(there) == 3
     for one, other in zip(here, there, strict=True):
@@ -135,7 +135,7 @@ def test_names_of_a_store_never_lead_elsewhere_here(scratch: Path):
     for path in (name, "z/CON.mp4"):
         with store.open_output_stream(f"corpus/{path}") as file:
             file.write(b"clip")
-    long, reserved = remote.sources(store, "corpus")
+    long, reserved = remote.Listing.of(store, "corpus").sources()
     for take in (long, reserved):
         assert isinstance(take, Take)
         with remote.fetched(store, take, scratch) as here:
@@ -146,16 +146,16 @@ def test_names_of_a_store_never_lead_elsewhere_here(scratch: Path):
 def test_a_prefix_without_takes_is_an_error_that_names_it(store: pafs.FileSystem):
     store.create_dir("bucket/empty")
     with pytest.raises(ValueError, match=r"^bucket/empty: no takes"):
-        remote.sources(store, "bucket/empty")
+        remote.Listing.of(store, "bucket/empty").sources()
     with pytest.raises(ValueError, match=r"^bucket/nowhere: no such folder"):
-        remote.sources(store, "bucket/nowhere")
+        remote.Listing.of(store, "bucket/nowhere").sources()
     with pytest.raises(ValueError, match=r"^bucket/corpus/jump: this is a take"):
-        remote.sources(store, "bucket/corpus/jump")
+        remote.Listing.of(store, "bucket/corpus/jump").sources()
 
 
 def test_part_of_another_filesystem_is_a_filesystem(local: Path, scratch: Path):
     part = pafs.SubTreeFileSystem(str(local.parent), pafs.LocalFileSystem())
-    (take,) = [take for take in remote.sources(part, "corpus") if take.take_id == "jump"]
+    (take,) = [take for take in remote.Listing.of(part, "corpus").sources() if take.take_id == "jump"]
     assert isinstance(take, Take)
     with remote.fetched(part, take, scratch) as here:
         assert Path(here.clips[0].video).read_bytes() == b"video a"

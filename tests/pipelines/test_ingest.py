@@ -5,7 +5,6 @@ import signal
 import subprocess
 import sys
 import time
-from contextlib import nullcontext
 from dataclasses import replace
 from pathlib import Path
 
@@ -19,11 +18,9 @@ from mas_ray.config import codec
 from mas_ray.config.ingest import CropConfig, CurationConfig, FrameSampling, ProvidedMasks, SplitBySubject, SplitByTail
 from mas_ray.config.jobs import IngestJob, Workers
 from mas_ray.ingest import commit, fingerprint
-from mas_ray.ingest.take_work import ingest_take
 from mas_ray.pipelines import ingest as pipeline
 from mas_ray.pipelines.dataset_lock import locked
 from mas_ray.pipelines.ingest import ingest
-from mas_ray.shards import compact
 from mas_ray.shards.manifest import InstantRange, Statistics, damaged_shards, digest_rows, read_manifest, write_manifest
 from mas_ray.shards.read import read_dataset, read_split
 
@@ -55,23 +52,6 @@ def job(corpus, tmp_path):
         crop=CropConfig(size_px=64),
         curation=None,  # the takes show the same
     )
-
-
-@pytest.fixture
-def ingested(monkeypatch):
-    """Run the workers' code in this process; gives the takes that needed work."""
-    done = []
-
-    def here(todo, settings, workers, *, watch):
-        for item in todo:
-            done.append(item.take.take_id)
-            ingest_take(item, settings, advance=lambda tally: None)
-
-    monkeypatch.setattr(pipeline, "ingest_on_ray", here)
-    monkeypatch.setattr(pipeline.session, "connect", nullcontext)
-    monkeypatch.setattr(pipeline.session, "require", lambda workers, what, beside: None)
-    monkeypatch.setattr(compact, "SHARD_BYTES", 100_000)  # two takes of 81 kB
-    return done
 
 
 def snapshot(job):
@@ -361,7 +341,7 @@ def test_folders_are_checked(job, ingested, tmp_path):
 
 
 def test_two_ingests_into_one_folder(job, ingested):
-    with locked(Path(job.output)), pytest.raises(ValueError, match="another ingest is writing"):
+    with locked(Path(job.output) / "work"), pytest.raises(ValueError, match="another process is writing"):
         ingest(job)
     ingest(job)
 

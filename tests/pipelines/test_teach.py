@@ -20,7 +20,7 @@ def test_a_teaching_that_is_there_is_left_alone(tmp_path):
     write_teaching(
         tmp_path / "teacher.pt",
         checkpoint=tmp_path / "none",
-        manifest=tmp_path / "none.json",
+        manifest=str(tmp_path / "none.json"),
         config=TeacherConfig(),
         workers=Workers(),
     )
@@ -36,7 +36,7 @@ def test_workers_teach_what_one_process_does(tmp_path, tiny_dataset):
         write_teaching(
             tmp_path / "teacher.pt",
             checkpoint=checkpoint,
-            manifest=tiny_dataset.manifest,
+            manifest=str(tiny_dataset.manifest),
             config=TeacherConfig(),
             workers=Workers(num=2),
         )

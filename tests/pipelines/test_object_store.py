@@ -1,0 +1,187 @@
+"""A corpus and a dataset in an object store: the same rows, shards and manifest as on a disk."""
+
+import shutil
+import uuid
+from dataclasses import replace
+from pathlib import Path
+
+import pyarrow.fs as pafs
+import pytest
+from moving_square import write_take
+from test_ingest import write_corpus
+
+from mas_ray.cli.main import main
+from mas_ray.config.cascade import cpu_cascade
+from mas_ray.config.ingest import CropConfig, ProvidedMasks
+from mas_ray.config.jobs import IngestJob, TrainJob, Workers
+from mas_ray.pipelines.claim import check_inputs
+from mas_ray.pipelines.ingest import ingest
+from mas_ray.shards.location import location, names_in
+from mas_ray.shards.manifest import read_manifest
+from mas_ray.shards.read import read_dataset
+from mas_ray.training.data import open_split
+
+
+def upload(folder: Path, address: str) -> None:
+    target = location(address)
+    for file in folder.rglob("*"):
+        if file.is_file():
+            path = f"{target.path}/{file.relative_to(folder)}"
+            pafs.copy_files(
+                str(file), path, source_filesystem=pafs.LocalFileSystem(), destination_filesystem=target.filesystem
+            )
+
+
+@pytest.fixture
+def bucket():
+    return f"fsspec+memory://{uuid.uuid4()}"
+
+
+@pytest.fixture
+def job(tmp_path, bucket):
+    """Corpus and dataset in the store; the same corpus lies in ``corpus``."""
+    upload(write_corpus(tmp_path / "corpus"), f"{bucket}/corpus")
+    return IngestJob(
+        root=f"{bucket}/corpus",
+        output=f"{bucket}/dataset",
+        work=str(tmp_path / "work"),
+        annotations=str(tmp_path / "annotations"),
+        masks=ProvidedMasks(),
+        crop=CropConfig(size_px=64),
+        curation=None,  # the takes show the same
+    )
+
+
+def on_disk(job, tmp_path):
+    """The same job with everything on a disk."""
+    return replace(
+        job,
+        root=str(tmp_path / "corpus"),
+        output=str(tmp_path / "dataset"),
+        work=None,
+        annotations=str(tmp_path / "annotations2"),
+    )
+
+
+def test_a_store_holds_what_a_disk_would(job, tmp_path, ingested, capsys):
+    manifest = ingest(job)
+    assert manifest == ingest(on_disk(job, tmp_path))
+    assert ingested == ["broken.mp4", "take0", "take1", "take2"] * 2
+    there = location(job.output)
+    assert names_in(there) == ["job.json", "manifest.json", "rejected.parquet", "rejects.jsonl", "shards"]
+    rows, expected = (list(read_dataset(folder, manifest)) for folder in (there, tmp_path / "dataset"))
+    assert rows == expected
+    assert names_in(tmp_path / "annotations") == ["take0.parquet"]
+    assert main(["verify", job.output]) == 0
+    assert main(["show", job.output, "--contact-sheet", str(tmp_path / "sheet.html")]) == 0
+    assert "unreadable_video" in capsys.readouterr().out
+    assert not list(Path(job.work).rglob("*.partial-*"))
+
+
+def test_what_is_in_the_store_is_not_done_again(job, tmp_path, ingested):
+    first = ingest(job)
+    ingested.clear()
+    assert ingest(job) == first
+    assert ingested == []
+    upload(write_take(tmp_path / "more" / "take3").parent, job.root)
+    second = ingest(job)
+    assert ingested == ["take3"]
+    assert second.version == 2
+    assert first.shards == second.shards[: len(first.shards)]
+    assert read_manifest(location(job.output) / "manifest-1.json") == first
+
+
+def test_a_lost_shard_in_the_store_is_made_again(job, ingested):
+    first = ingest(job)
+    ingested.clear()
+    (location(job.output) / first.shards[0].path).unlink()
+    assert main(["verify", job.output]) == 1
+    assert ingest(job).shards == first.shards
+    assert ingested == ["take0", "take1"]
+    assert main(["verify", job.output]) == 0
+
+
+def test_gc_and_requeue_in_a_store(job, ingested, capsys):
+    ingest(job)
+    taken = location(f"{job.root}/take2/videos/cam0.mp4")
+    taken.unlink()
+    second = ingest(job)
+    capsys.readouterr()
+    assert main(["gc", job.output, "--work", job.work]) == 0
+    out = capsys.readouterr().out
+    assert "removed manifest-1.json" in out
+    kept = {Path(shard.path).name for shard in second.shards}
+    assert set(names_in(location(job.output) / "shards")) == kept
+    assert main(["gc", job.output]) == 1
+    assert "work: " in capsys.readouterr().err
+    assert main(["requeue", job.output, "--work", job.work, "--reason", "unreadable_video"]) == 0
+
+
+def test_a_take_that_changes_after_the_listing_is_set_aside(job, tmp_path, ingested, monkeypatch):
+    from mas_ray.corpora import remote
+    from mas_ray.ingest import take_work
+
+    real = remote.fetched
+
+    def changed(filesystem, take, scratch):
+        if take.take_id == "take1":
+            with filesystem.open_output_stream(take.clips[0].video) as file:
+                file.write(b"another")
+        return real(filesystem, take, scratch)
+
+    monkeypatch.setattr(take_work, "fetched", changed)
+    manifest = ingest(job)
+    assert [take.take_id for take in manifest.takes] == ["take0", "take2"]
+    assert ("changed_while_read", 1) in [(reject.reason, reject.count) for reject in manifest.rejects]
+
+
+def test_a_dataset_in_a_store_needs_a_work_folder(job):
+    with pytest.raises(ValueError, match=r"^work: fsspec.* is no disk; name a folder"):
+        ingest(replace(job, work=None))
+    with pytest.raises(ValueError, match=r"lies inside the corpus"):
+        ingest(replace(job, output=f"{job.root}/dataset"))
+    with pytest.raises(ValueError, match=r"annotations: expected a folder on a disk"):
+        ingest(replace(job, annotations=f"{job.output}-annotations"))
+    with pytest.raises(ValueError, match=r"no such folder"):
+        ingest(replace(job, root=f"{job.root}/nowhere"))
+
+
+@pytest.mark.slow
+@pytest.mark.ray
+def test_ray_workers_and_an_s3_server(job, tmp_path, monkeypatch):
+    """Listing, fetching, shards and manifest through S3's protocol, by worker processes, then read for training."""
+    from moto.server import ThreadedMotoServer
+
+    server = ThreadedMotoServer(ip_address="127.0.0.1", port=0, verbose=False)
+    server.start()
+    try:
+        host, port = server.get_host_and_port()
+        for name, value in (
+            ("AWS_ACCESS_KEY_ID", "test"),
+            ("AWS_SECRET_ACCESS_KEY", "test"),
+            ("AWS_EC2_METADATA_DISABLED", "true"),
+        ):
+            monkeypatch.setenv(name, value)
+        where = f"?endpoint_override={host}%3A{port}&scheme=http&region=us-east-1"
+        pafs.S3FileSystem(
+            endpoint_override=f"{host}:{port}", scheme="http", region="us-east-1", allow_bucket_creation=True
+        ).create_dir("bucket")
+        upload(tmp_path / "corpus", f"s3://bucket/corpus{where}")
+        shutil.rmtree(tmp_path / "work", ignore_errors=True)
+        job = replace(
+            job,
+            root=f"s3://bucket/corpus{where}",
+            output=f"s3://bucket/sets/one{where}",
+            workers=Workers(num=2),
+        )
+        manifest = ingest(job)
+        assert [take.take_id for take in manifest.takes] == ["take0", "take1", "take2"]
+        assert ingest(job) == manifest
+        assert main(["verify", job.output]) == 0
+        path = location(job.output) / "manifest.json"
+        cascade = replace(cpu_cascade(), batch_size=2)
+        record = check_inputs(TrainJob(manifest=str(path), storage=str(tmp_path / "runs"), cascade=cascade))
+        assert record.manifest_sha256
+        assert len(open_split(path.parent, manifest, "train", cascade)) == sum(t.num_instants for t in manifest.takes)
+    finally:
+        server.stop()
