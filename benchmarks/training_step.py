@@ -92,7 +92,7 @@ def batch_of_people(cascade: CascadeConfig) -> Batch:
             if isinstance(row, str):
                 raise ValueError(f"{recording.subject}, {camera}: {row}")
             views.append(row)
-        rows.append(frame_set_row(recording.subject, 0, timestamp_s=0.0, views=views))
+        rows.append(frame_set_row(recording.subject, 0, shot=0, timestamp_s=0.0, views=views))
     batch = collate(rows, {recording.subject: tuple(recording.cameras) for recording in recordings}, cascade)
     joints = [torch.from_numpy(recording.body.joints_world_mm[0]).float() for recording in recordings]
     return replace(batch, teacher_mm=torch.stack(joints))

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Iterator
+from collections.abc import Generator, Iterator
+from contextlib import closing
 from dataclasses import dataclass
 
 import numpy as np
@@ -15,7 +16,8 @@ from mas_ray.batch import Batch
 from mas_ray.config.cascade import CascadeConfig
 from mas_ray.training.data import FrameSets
 from mas_ray.training.objective import LossBreakdown, StageObjective, Warps
-from mas_ray.training.order import derived_seed, draw_warps, num_steps, plan_batches
+from mas_ray.training.order import PlannedBatch, derived_seed, draw_warps, num_steps, plan_batches
+from mas_ray.training.prefetch import prefetch
 from mas_ray.training.state import TrainState
 
 
@@ -43,7 +45,9 @@ class StepMetrics:
     learning_rate: float
     num_images: int
     data_wait_s: float
+    """How long the step stood still until its batch was there and on its device."""
     seconds: float
+    """Of the whole step, that wait included."""
 
 
 def run_stage(
@@ -79,43 +83,28 @@ def run_stage(
     if config.single_view_share > 0 and single_view is None:
         raise ValueError(f"single_view_share: stage {config.name!r} has one, and no single views are given")
     device = next(objective.parameters()).device
-    seed = derived_seed(cascade.seed, stage)
-    while state.epoch < config.num_epochs:
-        epoch = state.epoch
-        rate = config.learning_rate(epoch)
-        for group in state.optimizer.param_groups:
-            group["lr"] = rate
-        last = (epoch + 1) * per_epoch - 1
-        for planned in plan_batches(
-            range(epoch * per_epoch, last + 1),
-            num_rows=len(train),
-            num_single_view_rows=0 if single_view is None else len(single_view),
-            batch_size=cascade.batch_size,
-            single_view_share=config.single_view_share,
-            seed=seed,
-        ):
+    inputs = _inputs(
+        state.epoch, per_epoch, train, cascade=cascade, stage=stage, single_view=single_view, worker=worker
+    )
+    with closing(inputs):
+        while True:
             start = time.perf_counter()
-            frame_sets = single_view if planned.single_view and single_view is not None else train
-            rows, step = worker.part_of(planned.rows), planned.step
-            batch = frame_sets.batch(rows).to(device)
-            num_views = batch.valid.shape[1]
-            warps = draw_warps(
-                rows,
-                batch.valid,
-                num_warped=min(cascade.equivariance_views or num_views, num_views),
-                scale=cascade.equivariance_scale,
-                seed=seed,
-                step=step,
-            ).to(device)
+            given = next(inputs, None)
+            if given is None:
+                return
+            batch, warps, step = given.batch.to(device), given.warps.to(device), given.step
             waited = time.perf_counter() - start
-            split = "single-view split" if planned.single_view else "split"
-            where = f"stage {config.name!r}, step {step}, rows {rows.tolist()} of the {split}"
+            epoch, ends_epoch = step // per_epoch, (step + 1) % per_epoch == 0
+            rate = config.learning_rate(epoch)
+            for group in state.optimizer.param_groups:
+                group["lr"] = rate
+            where = f"stage {config.name!r}, step {step}, rows {given.rows.tolist()} of the {given.split}"
             losses, norm = _optimise(state, objective, batch, warps, step, clip=cascade.gradient_clip, where=where)
-            state.epoch = epoch + 1 if step == last else epoch
+            state.epoch = epoch + 1 if ends_epoch else epoch
             yield StepMetrics(
                 step=step,
                 epoch=epoch,
-                ends_epoch=step == last,
+                ends_epoch=ends_epoch,
                 losses=losses.as_floats(),
                 gradient_norm=norm,
                 learning_rate=rate,
@@ -123,6 +112,61 @@ def run_stage(
                 data_wait_s=waited,
                 seconds=time.perf_counter() - start,
             )
+
+
+@dataclass(frozen=True, kw_only=True, eq=False)
+class _Input:
+    """A worker's part of what a step is given, on the CPU."""
+
+    step: int
+    rows: Int64[np.ndarray, " part"]
+    split: str
+    """Of which dataset the rows are, for messages."""
+    batch: Batch
+    warps: Warps
+
+
+def _inputs(
+    first_epoch: int,
+    per_epoch: int,
+    train: FrameSets,
+    *,
+    cascade: CascadeConfig,
+    stage: int,
+    single_view: FrameSets | None,
+    worker: Worker,
+) -> Generator[_Input]:
+    """The inputs of the stage's remaining steps, each decoded while the step before it computes."""
+    config, seed = cascade.stages[stage], derived_seed(cascade.seed, stage)
+
+    def plan() -> Iterator[PlannedBatch]:
+        for epoch in range(first_epoch, config.num_epochs):
+            yield from plan_batches(
+                range(epoch * per_epoch, (epoch + 1) * per_epoch),
+                num_rows=len(train),
+                num_single_view_rows=0 if single_view is None else len(single_view),
+                batch_size=cascade.batch_size,
+                single_view_share=config.single_view_share,
+                seed=seed,
+            )
+
+    def fetch(planned: PlannedBatch) -> _Input:
+        frame_sets = single_view if planned.single_view and single_view is not None else train
+        rows = worker.part_of(planned.rows)
+        batch = frame_sets.batch(rows)
+        num_views = batch.valid.shape[1]
+        warps = draw_warps(
+            rows,
+            batch.valid,
+            num_warped=min(cascade.equivariance_views or num_views, num_views),
+            scale=cascade.equivariance_scale,
+            seed=seed,
+            step=planned.step,
+        )
+        split = "single-view split" if planned.single_view else "split"
+        return _Input(step=planned.step, rows=rows, split=split, batch=batch, warps=warps)
+
+    return prefetch(fetch, plan())
 
 
 def _optimise(
