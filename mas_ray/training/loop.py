@@ -59,10 +59,11 @@ def run_stage(
     stage: int,
     single_view: FrameSets | None = None,
     worker: Worker = Worker(),
-) -> Iterator[StepMetrics]:
+) -> Generator[StepMetrics]:
     """Train a stage from ``state.epoch`` to its end, one yield per optimiser step.
 
-    ``state`` is up to date at every yield; its ``epoch`` has advanced when ``ends_epoch`` is true.
+    ``state`` is up to date at every yield; its ``epoch`` has advanced when ``ends_epoch`` is true. A thread decodes the
+    next batch meanwhile; it ends with the generator, so close the generator if it is left before its end.
 
     Args:
         state: Networks and optimiser, changed in place.
