@@ -75,12 +75,15 @@ def run_stage(
         worker: Which worker this is; it takes its part of each global batch.
 
     Raises:
-        ValueError: The batch does not divide among the workers, or there are no single views for the stage's share.
+        ValueError: The batch does not divide among the workers, its normalisation would depend on how it does, or there
+            are no single views for the stage's share.
         FloatingPointError: The loss or its gradient is not finite; the message names stage, step and rows.
     """
     config, per_epoch = cascade.stages[stage], num_steps(len(train), cascade.batch_size, cascade.steps_per_epoch)
     if cascade.batch_size % worker.world_size:
         raise ValueError(f"batch_size: {cascade.batch_size} frame sets do not divide among {worker.world_size} workers")
+    if worker.world_size > 1 and cascade.detector.norm == "batch":
+        raise ValueError("norm: 'batch' has statistics of each worker's part alone; take 'group' or one worker")
     if config.single_view_share > 0 and single_view is None:
         raise ValueError(f"single_view_share: stage {config.name!r} has one, and no single views are given")
     device = next(objective.parameters()).device
@@ -88,41 +91,40 @@ def run_stage(
         state.epoch, per_epoch, train, cascade=cascade, stage=stage, single_view=single_view, worker=worker
     )
     with closing(inputs):
-        while True:
-            start = time.perf_counter()
-            given = next(inputs, None)
-            if given is None:
-                return
-            batch, warps, step = given.batch.to(device), given.warps.to(device), given.step
-            waited = time.perf_counter() - start
-            epoch, ends_epoch = step // per_epoch, (step + 1) % per_epoch == 0
+        while state.epoch < config.num_epochs:
+            epoch = state.epoch
             rate = config.learning_rate(epoch)
             for group in state.optimizer.param_groups:
                 group["lr"] = rate
-            where = f"stage {config.name!r}, step {step}, rows {given.rows.tolist()} of the {given.split}"
-            losses, norm = _optimise(state, objective, batch, warps, step, clip=cascade.gradient_clip, where=where)
-            state.epoch = epoch + 1 if ends_epoch else epoch
-            yield StepMetrics(
-                step=step,
-                epoch=epoch,
-                ends_epoch=ends_epoch,
-                losses=losses.as_floats(),
-                gradient_norm=norm,
-                learning_rate=rate,
-                num_images=int(batch.valid.sum()),
-                data_wait_s=waited,
-                seconds=time.perf_counter() - start,
-            )
+            last = (epoch + 1) * per_epoch - 1
+            for step in range(epoch * per_epoch, last + 1):
+                start = time.perf_counter()
+                given = next(inputs)
+                batch, warps = given.batch.to(device), given.warps.to(device)
+                waited = time.perf_counter() - start
+                rows = worker.part_of(given.planned.rows).tolist()
+                split = "single-view split" if given.planned.single_view else "split"
+                where = f"stage {config.name!r}, step {step}, rows {rows} of the {split}"
+                losses, norm = _optimise(state, objective, batch, warps, step, clip=cascade.gradient_clip, where=where)
+                state.epoch = epoch + 1 if step == last else epoch
+                yield StepMetrics(
+                    step=step,
+                    epoch=epoch,
+                    ends_epoch=step == last,
+                    losses=losses.as_floats(),
+                    gradient_norm=norm,
+                    learning_rate=rate,
+                    num_images=int(batch.valid.sum()),
+                    data_wait_s=waited,
+                    seconds=time.perf_counter() - start,
+                )
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
 class _Input:
-    """A worker's part of what a step is given, on the CPU."""
+    """What a step is given: the plan of all workers, and this worker's part of it on the CPU."""
 
-    step: int
-    rows: Int64[np.ndarray, " part"]
-    split: str
-    """Of which dataset the rows are, for messages."""
+    planned: PlannedBatch
     batch: Batch
     warps: Warps
 
@@ -164,8 +166,7 @@ def _inputs(
             seed=seed,
             step=planned.step,
         )
-        split = "single-view split" if planned.single_view else "split"
-        return _Input(step=planned.step, rows=rows, split=split, batch=batch, warps=warps)
+        return _Input(planned=planned, batch=batch, warps=warps)
 
     return prefetch(fetch, plan())
 

@@ -1,4 +1,6 @@
 import copy
+import threading
+import time
 from dataclasses import replace
 
 import numpy as np
@@ -60,6 +62,13 @@ class _Training:
         return run_stage(
             self.state, self.objective, self.data, cascade=self.cascade, stage=self.stage, worker=Worker(**worker)
         )
+
+
+def _wait_until(condition):
+    deadline = time.monotonic() + 10
+    while not condition():
+        assert time.monotonic() < deadline
+        time.sleep(0.01)
 
 
 def _acts(trace, term):
@@ -180,6 +189,59 @@ def test_a_batch_must_divide_among_workers(tiny_dataset):
     training = _Training(tiny_dataset, _cascade(epochs=1, steps=1))
     with pytest.raises(ValueError, match="batch_size: 4 frame sets do not divide among 3 workers"):
         next(training.steps(rank=0, world_size=3))
+
+
+def test_batch_normalisation_is_not_for_several_workers(tiny_dataset):
+    """Its statistics, and so the losses, would hang on how a batch is dealt to them."""
+    training = _Training(tiny_dataset, with_batch_norm(_cascade(epochs=1, steps=1)))
+    with pytest.raises(ValueError, match="norm: 'batch' has statistics of each worker's part alone"):
+        next(training.steps(rank=0, world_size=2))
+    assert next(training.steps()).step == 0
+
+
+def test_the_next_batch_is_decoded_while_the_caller_has_the_step(tiny_dataset, monkeypatch):
+    """And not the one after it; nothing is decoded any more once the stage is left."""
+    training, decoded = _Training(tiny_dataset, _cascade(epochs=1, steps=9)), list[int]()
+    of_rows = training.data.batch
+    monkeypatch.setattr(training.data, "batch", lambda rows: decoded.append(len(decoded)) or of_rows(rows))
+    steps = training.steps()
+    for number in range(3):
+        next(steps)
+        _wait_until(lambda number=number: len(decoded) >= number + 2)
+        assert len(decoded) == number + 2
+    steps.close()
+    assert not [thread for thread in threading.enumerate() if thread.name.startswith("prefetch")]
+    assert len(decoded) == 4
+
+
+def test_an_undecodable_row_stops_the_stage(tiny_dataset, monkeypatch):
+    training = _Training(tiny_dataset, _cascade(epochs=1, steps=4))
+    of_rows, calls = training.data.batch, iter(range(9))
+
+    def batch(rows):
+        if next(calls) == 2:
+            raise ValueError("image: not a decodable JPEG")
+        return of_rows(rows)
+
+    monkeypatch.setattr(training.data, "batch", batch)
+    steps = training.steps()
+    assert [next(steps).step, next(steps).step] == [0, 1]
+    with pytest.raises(ValueError, match="not a decodable JPEG"):
+        next(steps)
+
+
+def test_the_wait_for_data_is_what_the_step_waits(tiny_dataset, monkeypatch):
+    """A slow decoder is waited for unless the caller takes as long."""
+    training = _Training(tiny_dataset, _cascade(epochs=1, steps=3))
+    of_rows = training.data.batch
+    monkeypatch.setattr(training.data, "batch", lambda rows: time.sleep(0.6) or of_rows(rows))
+    steps = training.steps()
+    first = next(steps)
+    assert first.data_wait_s >= 0.6
+    time.sleep(1.5)
+    second = next(steps)
+    assert second.data_wait_s < 0.3
+    assert second.seconds > second.data_wait_s
 
 
 def test_a_loss_that_is_not_finite_stops_and_names_the_rows(tiny_dataset):
