@@ -38,6 +38,22 @@ class Workers:
             raise ValueError(f"num: expected at least one worker, got {self.num}")
 
 
+Precision = Literal["float32", "bfloat16"]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Execution:
+    """How a training step is computed. The method is the same, so a run may go on under another one."""
+
+    precision: Precision = "float32"
+    """Of the two networks' layers, by autocast. Weights, gradients, soft-argmax, triangulation, drawing and losses are
+    float32 in any case."""
+    compile: bool = False
+    """Compile the detector's features by torch.compile: minutes at the start of a stage, for faster steps on a GPU."""
+    deterministic: bool = False
+    """Only algorithms that repeat exactly, on GPUs too; slower. On CPUs a step repeats exactly anyway."""
+
+
 @dataclass(frozen=True, kw_only=True)
 class IngestJob:
     """Turn a corpus of video into a dataset of frame sets."""
@@ -88,6 +104,7 @@ class TrainJob:
     without: tuple[Ablation, ...] = ()
     """Components that the cascade goes without: the paper's ablations and those of what we added."""
     workers: Workers = Workers()
+    execution: Execution = Execution()
     tracking_uri: str | None = None
     """MLflow tracking URI; None: the SQLite file ``<storage>/mlflow.db``."""
     max_failures: int = 2

@@ -38,10 +38,11 @@ class Detector(nn.Module):
         self.heatmap_depth = heatmap_depth
 
     def forward(self, images: Float[Tensor, "batch rgb height width"]) -> Detection:
-        """Detect the joints in images of values 0 to 1."""
+        """Detect the joints in images of values 0 to 1. Autocast reaches the layers and ends before the soft-argmax."""
         logits = self.heatmap(self.features(images))
         volume = logits.unflatten(1, (self.num_joints, self.heatmap_depth))
-        coordinates, confidence = soft_argmax(volume)
+        with torch.autocast(images.device.type, enabled=False):
+            coordinates, confidence = soft_argmax(volume)
         return Detection(keypoints_ndc=coordinates[..., :2], depth_ndc=coordinates[..., 2], confidence=confidence)
 
     @torch.no_grad()

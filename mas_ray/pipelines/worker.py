@@ -27,6 +27,7 @@ from mas_ray.skeleton import H36M_18
 from mas_ray.training.data import FrameSets, open_split
 from mas_ray.training.loop import StepMetrics, Worker, run_stage, validation_reconstruction
 from mas_ray.training.objective import StageObjective
+from mas_ray.training.placement import image_format, repeat_exactly
 from mas_ray.training.state import TrainState, create_state, inherit
 from mas_ray.training.teacher import load_teaching
 
@@ -55,10 +56,10 @@ def train_stage(run: StageRun) -> None:
     device = ray.train.torch.get_device()
     if device.type == "cpu":
         torch.set_num_threads(max(1, int(job.workers.cpus_each)))
+    if job.execution.deterministic:
+        repeat_exactly()
     state = _restore(run, device)
-    objective = StageObjective(state.detector, state.shape_prior, stage=stage, cascade=cascade, skeleton=H36M_18).to(
-        device
-    )
+    objective = _place(state, stage, job, device)
     parallel = ray.train.torch.prepare_model(objective)
     manifest_path = location(job.manifest)
     folder, manifest = manifest_path.parent, read_manifest(manifest_path)
@@ -119,6 +120,25 @@ def _restore(run: StageRun, device: torch.device) -> TrainState:
         order = H36M_18.mirror_permutation if swapped else None
         inherit(state, stage, detector=before.detector, shape_prior=before.shape_prior, order=order)
     return state
+
+
+def _place(state: TrainState, stage: StageConfig, job: TrainJob, device: torch.device) -> StageObjective:
+    """The stage's objective on its device as the job wants it computed; its networks are the state's own.
+
+    Compiled before DDP wraps it, the detector's gradients are reduced as any others. Its soft-argmax has its backward
+    written down, so that compiling more than the features would gain nothing.
+    """
+    objective = StageObjective(
+        state.detector,
+        state.shape_prior,
+        stage=stage,
+        cascade=job.cascade,
+        skeleton=H36M_18,
+        precision=job.execution.precision,
+    )
+    if job.execution.compile:
+        state.detector.features.compile()
+    return objective.to(device).to(memory_format=image_format(device))
 
 
 def _open_single_view(job: TrainJob, stage: StageConfig) -> FrameSets | None:

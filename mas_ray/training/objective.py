@@ -11,6 +11,7 @@ from torch import Tensor, nn
 from mas_ray import losses
 from mas_ray.batch import Batch
 from mas_ray.config.cascade import CascadeConfig
+from mas_ray.config.jobs import Precision
 from mas_ray.config.stage import StageConfig
 from mas_ray.geometry.affine import apply_affine, warp_images
 from mas_ray.models.detector import Detection, Detector
@@ -19,6 +20,7 @@ from mas_ray.rendering.skeleton_mask import skeleton_mask, stage_bones
 from mas_ray.skeleton import Skeleton
 from mas_ray.training import schedule
 from mas_ray.training.figure import stance, warm_up_target
+from mas_ray.training.placement import image_format, layers_autocast
 from mas_ray.training.reprojection import Reprojection, Seen, reproject, see
 
 
@@ -63,12 +65,17 @@ class LossBreakdown:
 
     def as_floats(self) -> dict[str, float]:
         """Every term and the total by name."""
-        terms = {f.name: float(getattr(self, f.name).detach()) for f in fields(self)}
+        names = [f.name for f in fields(self)]
+        # One transfer from the device for all of them.
+        terms = dict(zip(names, torch.stack([getattr(self, name).detach() for name in names]).tolist(), strict=True))
         return {**terms, "total": sum(terms.values())}
 
 
 class StageObjective(nn.Module):
-    """The two networks and the losses of one stage as one module, so that DDP sees a single forward pass."""
+    """The two networks and the losses of one stage as one module, so that DDP sees a single forward pass.
+
+    ``precision`` is that of the networks' layers; everything else is float32.
+    """
 
     def __init__(
         self,
@@ -78,8 +85,10 @@ class StageObjective(nn.Module):
         stage: StageConfig,
         cascade: CascadeConfig,
         skeleton: Skeleton,
+        precision: Precision = "float32",
     ) -> None:
         super().__init__()
+        self.precision: Precision = precision
         self.detector = detector
         self.shape_prior = shape_prior
         self.stage = stage
@@ -131,16 +140,20 @@ class StageObjective(nn.Module):
         """Detect the joints of all views and of the warped ones, in one pass through the detector."""
         images = batch.image.flatten(0, 1)
         if warps is None or self.stage.loss_weights.equivariance == 0:
-            return self.detector(images), None
+            return self._detections(images), None
         chosen = _take_views(batch.image, warps.view).flatten(0, 1)
         warped = warp_images(chosen, warps.input_from_output.flatten(0, 1))
-        both: Detection = self.detector(torch.cat([images, warped]))
+        both = self._detections(torch.cat([images, warped]))
         direct = Detection(
             keypoints_ndc=both.keypoints_ndc[: len(images)],
             depth_ndc=both.depth_ndc[: len(images)],
             confidence=both.confidence[: len(images)],
         )
         return direct, both.keypoints_ndc[len(images) :]
+
+    def _detections(self, images: Float[Tensor, "batch rgb height width"]) -> Detection:
+        with layers_autocast(images.device, self.precision):
+            return self.detector(images.contiguous(memory_format=image_format(images.device)))
 
     def _triangulates(self, batch: Batch, step: int) -> bool:
         """Whether any term of this step needs the triangulated joints."""
@@ -277,7 +290,8 @@ class StageObjective(nn.Module):
 
         if self.stage.loss_weights.physique_mask == 0:
             return loss(drawn), keypoints.new_zeros(())
-        physique = self.shape_prior(drawn.flatten(0, 2)).unflatten(0, drawn.shape[:3])
+        with layers_autocast(drawn.device, self.precision):
+            physique = self.shape_prior(drawn.flatten(0, 2)).unflatten(0, drawn.shape[:3])
         return loss(drawn), loss(physique)
 
     def _no_mask_losses(self) -> tuple[Tensor, Tensor]:
