@@ -52,6 +52,10 @@ class FrameSets:
         copy._teacher_mm = teacher_mm
         return copy
 
+    def names(self, rows: Int64[np.ndarray, " rows"]) -> tuple[tuple[str, int], ...]:
+        """Take and instant of these row numbers."""
+        return tuple((self._rows[row]["take_id"], self._rows[row]["instant"]) for row in rows.tolist())
+
     def takes(self) -> tuple[Int64[np.ndarray, " rows"], ...]:
         """Row numbers of each uncut piece of a take, in the order of time."""
         rows: defaultdict[tuple[str, int], list[int]] = defaultdict(list)
