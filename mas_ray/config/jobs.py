@@ -55,6 +55,27 @@ class Execution:
 
 
 @dataclass(frozen=True, kw_only=True)
+class BadSteps:
+    """What becomes of an optimiser step whose loss or gradient is not finite, or whose gradient explodes.
+
+    Its frame sets are written to the stage's folder, and the weights stay as they were before it.
+    """
+
+    skipped_per_epoch: int = 0
+    """So many are left out of an epoch and counted in its ``skipped_steps``; the next one, or an epoch of nothing else,
+    stops the stage. 0: the first one stops it."""
+    explodes_above: float | None = None
+    """A gradient explodes if its norm, before clipping, is so many times the median of its epoch's steps before it, of
+    which there must be ten. None: it may. Losses that set in after warm-up raise the norm, so be generous: 100."""
+
+    def __post_init__(self) -> None:
+        if self.skipped_per_epoch < 0:
+            raise ValueError(f"skipped_per_epoch: expected at least 0, got {self.skipped_per_epoch}")
+        if self.explodes_above is not None and self.explodes_above <= 1:
+            raise ValueError(f"explodes_above: expected more than 1, got {self.explodes_above}")
+
+
+@dataclass(frozen=True, kw_only=True)
 class IngestJob:
     """Turn a corpus of video into a dataset of frame sets."""
 
@@ -105,6 +126,7 @@ class TrainJob:
     """Components that the cascade goes without: the paper's ablations and those of what we added."""
     workers: Workers = Workers()
     execution: Execution = Execution()
+    bad_steps: BadSteps = BadSteps()
     tracking_uri: str | None = None
     """MLflow tracking URI; None: the SQLite file ``<storage>/mlflow.db``."""
     max_failures: int = 2

@@ -134,7 +134,11 @@ def _train_stages(job: TrainJob, run: Path, results: list[StageResult]) -> list[
         teaching = folder / _TEACHING if stage.teacher is not None else None
         _discard_later_stages(run, job.cascade, index)
         stage_run = StageRun(
-            job=job, stage=index, initial=initial and str(initial), teaching=teaching and str(teaching)
+            job=job,
+            stage=index,
+            initial=initial and str(initial),
+            teaching=teaching and str(teaching),
+            folder=str(folder),
         )
         try:
             if initial is not None and teaching is not None and stage.teacher is not None:

@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import json
+import statistics
 import tempfile
 import time
 from collections import defaultdict
+from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -23,7 +26,9 @@ from mas_ray.geometry.chirality import KneeChirality, knee_chirality
 from mas_ray.inference import PoseEstimator
 from mas_ray.shards.location import location
 from mas_ray.shards.manifest import read_manifest
+from mas_ray.shards.write import write_text
 from mas_ray.skeleton import H36M_18
+from mas_ray.training.bad_steps import BadStep, BadStepError
 from mas_ray.training.data import FrameSets, open_split
 from mas_ray.training.loop import StepMetrics, Worker, run_stage, validation_reconstruction
 from mas_ray.training.objective import StageObjective
@@ -45,10 +50,17 @@ class StageRun:
     """Of the stage before, or the job's for the first stage."""
     teaching: str | None
     """File of the teacher's joints, if the stage has a teacher."""
+    folder: str
+    """Of the stage: where bad steps are told."""
 
 
 def train_stage(run: StageRun) -> None:
-    """Train a stage from its beginning or from Ray's last checkpoint; report and checkpoint at every epoch's end."""
+    """Train a stage from its beginning or from Ray's last checkpoint; report and checkpoint at every epoch's end.
+
+    Raises:
+        FloatingPointError: A bad step more than may be skipped, or the held-out loss is not finite.
+        ValueError: An input is missing or damaged.
+    """
     job, cascade = run.job, run.job.cascade
     stage = cascade.stages[run.stage]
     context = ray.train.get_context()
@@ -69,7 +81,7 @@ def train_stage(run: StageRun) -> None:
     if run.teaching is not None:
         train = train.taught(load_teaching(Path(run.teaching)))
     epoch: list[StepMetrics] = []
-    for metrics in run_stage(
+    steps = run_stage(
         state,
         parallel,
         train,
@@ -77,7 +89,9 @@ def train_stage(run: StageRun) -> None:
         stage=run.stage,
         single_view=single_view,
         worker=worker,
-    ):
+        bad_steps=job.bad_steps,
+    )
+    for metrics in _told(steps, Path(run.folder), worker):
         epoch.append(metrics)
         if not metrics.ends_epoch:
             continue
@@ -141,6 +155,23 @@ def _place(state: TrainState, stage: StageConfig, job: TrainJob, device: torch.d
     return objective.to(device).to(memory_format=image_format(device))
 
 
+def _told(steps: Iterator[StepMetrics], folder: Path, worker: Worker) -> Iterator[StepMetrics]:
+    """The same steps; each bad one is first written to the stage's folder, by one worker for all."""
+
+    def write(bad_step: BadStep) -> None:
+        if worker.rank == 0:
+            write_text(folder / f"bad_step_{bad_step.step:06d}.json", json.dumps(bad_step.to_json(), indent=2) + "\n")
+
+    try:
+        for metrics in steps:
+            if metrics.bad_step is not None:
+                write(metrics.bad_step)
+            yield metrics
+    except BadStepError as error:
+        write(error.bad_step)
+        raise
+
+
 def _open_single_view(job: TrainJob, stage: StageConfig) -> FrameSets | None:
     """The frame sets of single views, if the stage takes any."""
     if job.single_view_manifest is None or stage.single_view_share == 0:
@@ -179,9 +210,14 @@ def _on_cpu(module: nn.Module) -> dict[str, Any]:
 
 
 def _summarise(epoch: list[StepMetrics], stage: str, reconstruction: float, world_size: int) -> dict[str, Any]:
-    """One report: integers and names as they are, floats as means over the epoch's steps."""
+    """One report: integers and names as they are, floats as means over the epoch's steps that were taken.
+
+    ``loss_peak`` is the highest loss by the epoch's median one: a number that grows is a training about to explode.
+    """
+    taken = [step for step in epoch if step.bad_step is None]
+    totals = [step.losses["total"] for step in taken]
     sums: dict[str, float] = defaultdict(float)
-    for step in epoch:
+    for step in taken:
         for name, value in step.losses.items():
             sums[f"loss/{name}"] += value
         sums["gradient_norm"] += step.gradient_norm
@@ -191,7 +227,9 @@ def _summarise(epoch: list[StepMetrics], stage: str, reconstruction: float, worl
         "epoch": epoch[-1].epoch,
         "step": epoch[-1].step,
         "time_ms": int(time.time() * 1000),
-        **{name: value / len(epoch) for name, value in sums.items()},
+        **{name: value / len(taken) for name, value in sums.items()},
+        "loss_peak": max(totals) / (statistics.median(totals) or 1.0),
+        "skipped_steps": float(len(epoch) - len(taken)),
         "learning_rate": epoch[-1].learning_rate,
         "validation/reconstruction": reconstruction,
         "images_per_s": sum(step.num_images for step in epoch) * world_size / seconds,

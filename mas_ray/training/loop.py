@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+import math
 import time
-from collections.abc import Generator, Iterator
+from collections.abc import Generator, Iterator, Sequence
 from contextlib import closing
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 import torch
@@ -14,11 +15,15 @@ from torch import nn
 
 from mas_ray.batch import Batch
 from mas_ray.config.cascade import CascadeConfig
+from mas_ray.config.jobs import BadSteps
+from mas_ray.training.bad_steps import BadStep, BadStepError, backward, fault, of_all_workers
 from mas_ray.training.data import FrameSets
 from mas_ray.training.objective import LossBreakdown, StageObjective, Warps
 from mas_ray.training.order import PlannedBatch, derived_seed, draw_warps, num_steps, plan_batches
 from mas_ray.training.prefetch import prefetch
 from mas_ray.training.state import TrainState
+
+_NONE_SKIPPED = BadSteps()
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -48,6 +53,8 @@ class StepMetrics:
     """How long the step stood still until its batch was there and on its device."""
     seconds: float
     """Of the whole step, that wait included."""
+    bad_step: BadStep | None = None
+    """Why the step left the weights as they were, if it did; its losses and norm say nothing then."""
 
 
 def run_stage(
@@ -59,6 +66,7 @@ def run_stage(
     stage: int,
     single_view: FrameSets | None = None,
     worker: Worker = Worker(),
+    bad_steps: BadSteps = _NONE_SKIPPED,
 ) -> Generator[StepMetrics]:
     """Train a stage from ``state.epoch`` to its end, one yield per optimiser step.
 
@@ -73,11 +81,12 @@ def run_stage(
         stage: Index of the stage in it.
         single_view: Frame sets of single views, if the stage has a share of them.
         worker: Which worker this is; it takes its part of each global batch.
+        bad_steps: What becomes of steps whose loss or gradient is not finite or explodes. All workers decide alike.
 
     Raises:
         ValueError: The batch does not divide among the workers, its normalisation would depend on how it does, or there
             are no single views for the stage's share.
-        FloatingPointError: The loss or its gradient is not finite; the message names stage, step and rows.
+        BadStepError: A bad step more than may be skipped; the message names stage, step and rows.
     """
     config, per_epoch = cascade.stages[stage], num_steps(len(train), cascade.batch_size, cascade.steps_per_epoch)
     if cascade.batch_size % worker.world_size:
@@ -97,26 +106,37 @@ def run_stage(
             for group in state.optimizer.param_groups:
                 group["lr"] = rate
             last = (epoch + 1) * per_epoch - 1
+            norms: list[float] = []
+            num_skipped = 0
             for step in range(epoch * per_epoch, last + 1):
                 start = time.perf_counter()
                 given = next(inputs)
                 batch, warps = given.batch.to(device), given.warps.to(device)
                 waited = time.perf_counter() - start
-                rows = worker.part_of(given.planned.rows).tolist()
-                split = "single-view split" if given.planned.single_view else "split"
-                where = f"stage {config.name!r}, step {step}, rows {rows} of the {split}"
-                losses, norm = _optimise(state, objective, batch, warps, step, clip=cascade.gradient_clip, where=where)
+                breakdown, norm, reason = _optimise(
+                    state, objective, batch, warps, step, clip=cascade.gradient_clip, norms=norms, policy=bad_steps
+                )
+                losses = breakdown.as_floats()
+                bad_step = None
+                if reason is None:
+                    norms.append(norm)
+                else:
+                    bad_step = _tell(reason, losses, given, stage=config.name, worker=worker, device=device)
+                    num_skipped += 1
+                    if num_skipped > bad_steps.skipped_per_epoch or num_skipped == per_epoch:
+                        raise BadStepError(bad_step)
                 state.epoch = epoch + 1 if step == last else epoch
                 yield StepMetrics(
                     step=step,
                     epoch=epoch,
                     ends_epoch=step == last,
-                    losses=losses.as_floats(),
+                    losses=losses,
                     gradient_norm=norm,
                     learning_rate=rate,
                     num_images=int(batch.valid.sum()),
                     data_wait_s=waited,
                     seconds=time.perf_counter() - start,
+                    bad_step=bad_step,
                 )
 
 
@@ -125,6 +145,8 @@ class _Input:
     """What a step is given: the plan of all workers, and this worker's part of it on the CPU."""
 
     planned: PlannedBatch
+    frame_sets: FrameSets
+    """Of which the plan has the rows."""
     batch: Batch
     warps: Warps
 
@@ -166,27 +188,58 @@ def _inputs(
             seed=seed,
             step=planned.step,
         )
-        return _Input(planned=planned, batch=batch, warps=warps)
+        return _Input(planned=planned, frame_sets=frame_sets, batch=batch, warps=warps)
 
     return prefetch(fetch, plan())
 
 
 def _optimise(
-    state: TrainState, objective: nn.Module, batch: Batch, warps: Warps, step: int, *, clip: float, where: str
-) -> tuple[LossBreakdown, float]:
-    """One step of the optimiser; the losses before it and the norm of their gradient."""
+    state: TrainState,
+    objective: nn.Module,
+    batch: Batch,
+    warps: Warps,
+    step: int,
+    *,
+    clip: float,
+    norms: Sequence[float],
+    policy: BadSteps,
+) -> tuple[LossBreakdown, float, str | None]:
+    """One step of the optimiser; the losses before it, the norm of their gradient, and why it was not taken if so."""
     parameters = [p for group in state.optimizer.param_groups for p in group["params"]]
     objective.train()  # the caller may have evaluated the networks since the last step
     state.optimizer.zero_grad(set_to_none=True)
     losses: LossBreakdown = objective(batch, warps, step)
-    if not torch.isfinite(losses.total):
-        raise FloatingPointError(f"loss is not finite in {where}")
-    losses.total.backward()
-    norm = nn.utils.clip_grad_norm_(parameters, clip or torch.inf)
-    if not torch.isfinite(norm):
-        raise FloatingPointError(f"gradient is not finite in {where}")
-    state.optimizer.step()
-    return losses, float(norm)
+    backward(losses.total)
+    norm = float(nn.utils.clip_grad_norm_(parameters, clip or torch.inf))
+    reason = fault(norm, norms, policy)
+    if reason is None:
+        state.optimizer.step()
+    return losses, norm, reason
+
+
+def _tell(
+    reason: str,
+    losses: dict[str, float],
+    given: _Input,
+    *,
+    stage: str,
+    worker: Worker,
+    device: torch.device,
+) -> BadStep:
+    """A bad step as all workers together know it; every worker has to call it."""
+    table = of_all_workers(list(losses.values()), device, rank=worker.rank, world_size=worker.world_size)
+    not_finite = [rank for rank, values in enumerate(table) if not all(map(math.isfinite, values))]
+    ranks = not_finite or list(range(worker.world_size))
+    rows = np.concatenate([replace(worker, rank=rank).part_of(given.planned.rows) for rank in ranks])
+    return BadStep(
+        stage=stage,
+        step=given.planned.step,
+        reason="loss is not finite" if not_finite else reason,
+        single_view=given.planned.single_view,
+        rows=tuple(rows.tolist()),
+        frame_sets=given.frame_sets.names(rows),
+        losses=dict(zip(losses, table[ranks[0]], strict=True)),
+    )
 
 
 @torch.no_grad()
@@ -196,6 +249,9 @@ def validation_reconstruction(
     """Mean reconstruction loss over held-out rows with the stage's final factors: label-free model selection.
 
     Every worker takes its part of the rows; with several workers the result is the mean over all of them.
+
+    Raises:
+        FloatingPointError: It is not finite.
     """
     device = next(objective.parameters()).device
     last_step = 10**9
@@ -210,4 +266,7 @@ def validation_reconstruction(
     if worker.world_size > 1:
         sums = sums.to(device)
         torch.distributed.all_reduce(sums)
-    return float(sums[0] / sums[1])
+    mean = float(sums[0] / sums[1])
+    if not math.isfinite(mean):
+        raise FloatingPointError(f"the reconstruction loss of held-out frame sets is {mean}")
+    return mean
