@@ -130,7 +130,14 @@ class TrainJob:
     tracking_uri: str | None = None
     """MLflow tracking URI; None: the SQLite file ``<storage>/mlflow.db``."""
     max_failures: int = 2
-    """Restarts of a stage after a worker died."""
+    """Restarts of a stage after a worker died. What would fail again is not tried again: wrong inputs, bad steps, too
+    little memory."""
+    num_checkpoints_kept: int = 2
+    """So many checkpoints of a stage with the best held-out reconstruction stay, and the latest besides."""
+
+    def __post_init__(self) -> None:
+        if self.num_checkpoints_kept < 1:
+            raise ValueError(f"num_checkpoints_kept: expected at least 1, got {self.num_checkpoints_kept}")
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -23,6 +23,7 @@ from mas_ray.config.cascade import CascadeConfig
 from mas_ray.config.jobs import TrainJob
 from mas_ray.pipelines import session
 from mas_ray.pipelines.claim import check_inputs, claim, locked
+from mas_ray.pipelines.failures import StopAtOnce
 from mas_ray.pipelines.progress import Advance, progress
 from mas_ray.pipelines.stage_pictures import stage_pictures
 from mas_ray.pipelines.teach import write_teaching
@@ -70,7 +71,7 @@ def train(job: TrainJob) -> CascadeResult:
     Raises:
         ValueError: An input is missing, damaged or does not fit (``claim.check_inputs``), the run folder belongs to
             another job, the tracking store cannot be opened, or the cluster cannot hold the workers.
-        StageFailedError: A stage failed more often than ``max_failures`` allows.
+        StageFailedError: A stage failed more often than ``max_failures`` allows, or once as it would again.
     """
     job = replace(job, cascade=ablated(job.cascade, job.without), without=())
     record = check_inputs(job)
@@ -191,9 +192,11 @@ def _fit(stage_run: StageRun, folder: Path, spool: Path) -> tuple[Path, float]:
             storage_path=str(folder.parent),
             failure_config=ray.train.FailureConfig(max_failures=stage_run.job.max_failures),
             checkpoint_config=ray.train.CheckpointConfig(
-                num_to_keep=2, checkpoint_score_attribute=_SCORE, checkpoint_score_order="min"
+                num_to_keep=stage_run.job.num_checkpoints_kept,
+                checkpoint_score_attribute=_SCORE,
+                checkpoint_score_order="min",
             ),
-            callbacks=[ReportSpool(str(spool))],
+            callbacks=[ReportSpool(str(spool)), StopAtOnce()],
         ),
     )
     stage = stage_run.job.cascade.stages[stage_run.stage]

@@ -24,6 +24,7 @@ from mas_ray.config.jobs import TrainJob
 from mas_ray.config.stage import StageConfig
 from mas_ray.geometry.chirality import KneeChirality, knee_chirality
 from mas_ray.inference import PoseEstimator
+from mas_ray.pipelines.failures import memory_explained
 from mas_ray.shards.location import location
 from mas_ray.shards.manifest import read_manifest
 from mas_ray.shards.write import write_text
@@ -59,13 +60,19 @@ def train_stage(run: StageRun) -> None:
 
     Raises:
         FloatingPointError: A bad step more than may be skipped, or the held-out loss is not finite.
+        MemoryError: It does not suffice; the message says what to change in the job.
         ValueError: An input is missing or damaged.
     """
+    device = ray.train.torch.get_device()
+    with memory_explained(run.job, device):
+        _train(run, device)
+
+
+def _train(run: StageRun, device: torch.device) -> None:
     job, cascade = run.job, run.job.cascade
     stage = cascade.stages[run.stage]
     context = ray.train.get_context()
     worker = Worker(rank=context.get_world_rank(), world_size=context.get_world_size())
-    device = ray.train.torch.get_device()
     if device.type == "cpu":
         torch.set_num_threads(max(1, int(job.workers.cpus_each)))
     if job.execution.deterministic:
