@@ -1,8 +1,9 @@
 """The checkpoint directory: everything needed to go on, and everything needed to predict.
 
-``FORMAT``, ``job.json`` (the TrainJob), ``skeleton.json``, ``model.pt``, ``progress.json``, and ``optimizer.pt``, which
-only going on needs. A model is rebuilt from the job *in the checkpoint*, never from today's defaults. Tensors are
-loaded with ``weights_only``: a checkpoint can hold no code.
+``FORMAT``, ``job.json`` (the TrainJob), ``skeleton.json``, ``model.pt``, ``progress.json``, and what only going on
+needs: ``optimizer.pt``, and ``trained.pt`` with the weights themselves where ``model.pt`` has their average. A model is
+rebuilt from the job *in the checkpoint*, never from today's defaults. Tensors are loaded with ``weights_only``: a
+checkpoint can hold no code.
 """
 
 from __future__ import annotations
@@ -69,12 +70,26 @@ def save_checkpoint(
     detector: dict[str, Any],
     shape_prior: dict[str, Any],
     optimizer: dict[str, Any],
+    trained: dict[str, Any] | None = None,
 ) -> None:
-    """Write a checkpoint into an existing empty folder; ``FORMAT`` comes last and makes it valid."""
+    """Write a checkpoint into an existing empty folder; ``FORMAT`` comes last and makes it valid.
+
+    Args:
+        folder: Where to.
+        job: The job, with the cascade that was trained.
+        skeleton: The skeleton.
+        progress: Where in the cascade this is.
+        detector: Weights that predict and that the next stage starts from.
+        shape_prior: Likewise.
+        optimizer: Its state.
+        trained: The weights that the optimiser changes, by network, where the others are their average.
+    """
     (folder / "job.json").write_text(codec.dumps(job))
     (folder / "skeleton.json").write_text(json.dumps({"joints": skeleton.joints, "parents": skeleton.parents}))
     torch.save({"detector": detector, "shape_prior": shape_prior}, folder / "model.pt")
     torch.save(optimizer, folder / "optimizer.pt")
+    if trained is not None:
+        torch.save(trained, folder / "trained.pt")
     (folder / "progress.json").write_text(codec.dumps(progress))
     (folder / "FORMAT").write_text(FORMAT + "\n")
 
@@ -129,6 +144,11 @@ def packaged_checkpoint() -> Path:
 def load_optimizer(folder: Path) -> dict[str, Any]:
     """The optimiser's state of a checkpoint."""
     return _load(folder / "optimizer.pt")
+
+
+def load_trained(folder: Path) -> dict[str, Any]:
+    """By network, the weights whose average a checkpoint's networks have."""
+    return _load(folder / "trained.pt")
 
 
 def _load(path: Path) -> dict[str, Any]:

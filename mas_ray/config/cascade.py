@@ -50,6 +50,9 @@ class CascadeConfig:
     """Standard deviation of the entries of the random affine map, in NDC."""
     gradient_clip: float = 0.0
     """Largest gradient norm; 0 does not clip."""
+    weight_average: float = 0.0
+    """How much of the running average of the weights stays at every step, less in a stage's beginning. The average is
+    what is validated, predicts, and is handed on to the next stage; 0: the weights themselves are."""
     seed: int = 0
 
     def __post_init__(self) -> None:
@@ -59,6 +62,8 @@ class CascadeConfig:
             value = getattr(self, name)
             if value is not None and value < 1:
                 raise ValueError(f"{name}: expected at least 1, got {value}")
+        if not 0.0 <= self.weight_average < 1.0:
+            raise ValueError(f"weight_average: expected at least 0 and less than 1, got {self.weight_average}")
         levels = 2 ** (len(self.shape_prior.widths) - 1)
         if self.mask_size < 64 or self.mask_size % levels:
             raise ValueError(f"mask_size: expected a multiple of {levels} of at least 64, got {self.mask_size}")

@@ -84,18 +84,20 @@ def reconstruction(state: TrainState, cascade: CascadeConfig, store: StageStore,
     """
     last = cascade.stages[-1]
     stage = replace(last, loss_weights=replace(last.loss_weights, reprojection=0.0))
-    objective = StageObjective(state.detector, state.shape_prior, stage=stage, cascade=cascade, skeleton=H36M_18)
+    kept = state.kept
+    objective = StageObjective(kept.detector, kept.shape_prior, stage=stage, cascade=cascade, skeleton=H36M_18)
     return validation_reconstruction(objective, store.open(split, cascade), batch_size=_BATCH_SIZE)
 
 
 def _save(path: Path, state: TrainState) -> None:
+    kept = state.kept
     with publishing(path) as partial:
-        torch.save({"detector": state.detector.state_dict(), "shape_prior": state.shape_prior.state_dict()}, partial)
+        torch.save({"detector": kept.detector.state_dict(), "shape_prior": kept.shape_prior.state_dict()}, partial)
 
 
 def _load(path: Path, cascade: CascadeConfig) -> TrainState:
     state = create_state(cascade, H36M_18, torch.device("cpu"))
     networks = torch.load(path, map_location="cpu", weights_only=True)
-    state.detector.load_state_dict(networks["detector"])
-    state.shape_prior.load_state_dict(networks["shape_prior"])
+    state.kept.detector.load_state_dict(networks["detector"])
+    state.kept.shape_prior.load_state_dict(networks["shape_prior"])
     return state

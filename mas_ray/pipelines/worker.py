@@ -18,7 +18,7 @@ import ray.train.torch
 import torch
 from torch import nn
 
-from mas_ray.checkpoint import Progress, load_checkpoint, load_optimizer, save_checkpoint
+from mas_ray.checkpoint import Progress, load_checkpoint, load_optimizer, load_trained, save_checkpoint
 from mas_ray.config.cascade import CascadeConfig
 from mas_ray.config.jobs import TrainJob
 from mas_ray.config.stage import StageConfig
@@ -34,7 +34,7 @@ from mas_ray.training.data import FrameSets, open_split
 from mas_ray.training.loop import StepMetrics, Worker, run_stage, validation_reconstruction
 from mas_ray.training.objective import StageObjective
 from mas_ray.training.placement import image_format, repeat_exactly
-from mas_ray.training.state import TrainState, create_state, inherit
+from mas_ray.training.state import Networks, TrainState, create_state, inherit
 from mas_ray.training.teacher import load_teaching
 
 _CHIRALITY_POSES = 64
@@ -78,7 +78,8 @@ def _train(run: StageRun, device: torch.device) -> None:
     if job.execution.deterministic:
         repeat_exactly()
     state = _restore(run, device)
-    objective = _place(state, stage, job, device)
+    objective = _place(state.trained, stage, job, device)
+    validated = objective if state.average is None else _place(state.average, stage, job, device)
     parallel = ray.train.torch.prepare_model(objective)
     manifest_path = location(job.manifest)
     folder, manifest = manifest_path.parent, read_manifest(manifest_path)
@@ -102,8 +103,8 @@ def _train(run: StageRun, device: torch.device) -> None:
         epoch.append(metrics)
         if not metrics.ends_epoch:
             continue
-        chirality = _chirality(state, held_out, stage=stage, cascade=cascade) if worker.rank == 0 else None
-        reconstruction = validation_reconstruction(objective, held_out, batch_size=_HELD_OUT_BATCH, worker=worker)
+        chirality = _chirality(state.kept, held_out, stage=stage, cascade=cascade) if worker.rank == 0 else None
+        reconstruction = validation_reconstruction(validated, held_out, batch_size=_HELD_OUT_BATCH, worker=worker)
         progress = Progress(
             stage=run.stage,
             stage_name=stage.name,
@@ -129,11 +130,7 @@ def _restore(run: StageRun, device: torch.device) -> TrainState:
     last = ray.train.get_checkpoint()
     if last:
         with last.as_directory() as folder:
-            checkpoint = load_checkpoint(Path(folder))
-            state.detector.load_state_dict(checkpoint.detector)
-            state.shape_prior.load_state_dict(checkpoint.shape_prior)
-            state.optimizer.load_state_dict(load_optimizer(Path(folder)))
-            state.epoch = checkpoint.progress.num_epochs
+            _resume(state, Path(folder))
     elif run.initial:
         before = load_checkpoint(Path(run.initial))
         stage = run.job.cascade.stages[run.stage]
@@ -143,22 +140,35 @@ def _restore(run: StageRun, device: torch.device) -> TrainState:
     return state
 
 
-def _place(state: TrainState, stage: StageConfig, job: TrainJob, device: torch.device) -> StageObjective:
-    """The stage's objective on its device as the job wants it computed; its networks are the state's own.
+def _resume(state: TrainState, folder: Path) -> None:
+    """Bring a state to where a checkpoint of the stage was taken."""
+    checkpoint = load_checkpoint(folder)
+    state.kept.detector.load_state_dict(checkpoint.detector)
+    state.kept.shape_prior.load_state_dict(checkpoint.shape_prior)
+    if state.average is not None:
+        trained = load_trained(folder)
+        state.detector.load_state_dict(trained["detector"])
+        state.shape_prior.load_state_dict(trained["shape_prior"])
+    state.optimizer.load_state_dict(load_optimizer(folder))
+    state.epoch = checkpoint.progress.num_epochs
+
+
+def _place(networks: Networks, stage: StageConfig, job: TrainJob, device: torch.device) -> StageObjective:
+    """The stage's objective on its device as the job wants it computed; its networks stay the same objects.
 
     Compiled before DDP wraps it, the detector's gradients are reduced as any others. Its soft-argmax has its backward
     written down, so that compiling more than the features would gain nothing.
     """
     objective = StageObjective(
-        state.detector,
-        state.shape_prior,
+        networks.detector,
+        networks.shape_prior,
         stage=stage,
         cascade=job.cascade,
         skeleton=H36M_18,
         precision=job.execution.precision,
     )
     if job.execution.compile:
-        state.detector.features.compile()
+        networks.detector.features.compile()
     return objective.to(device).to(memory_format=image_format(device))
 
 
@@ -188,10 +198,10 @@ def _open_single_view(job: TrainJob, stage: StageConfig) -> FrameSets | None:
 
 
 def _chirality(
-    state: TrainState, held_out: FrameSets, *, stage: StageConfig, cascade: CascadeConfig
+    networks: Networks, held_out: FrameSets, *, stage: StageConfig, cascade: CascadeConfig
 ) -> KneeChirality | None:
     """Which way the knees bend in some held-out poses, spread over all of them."""
-    estimator = PoseEstimator(state.detector, state.shape_prior, stage=stage, cascade=cascade, skeleton=H36M_18)
+    estimator = PoseEstimator(networks.detector, networks.shape_prior, stage=stage, cascade=cascade, skeleton=H36M_18)
     rows = np.unique(np.linspace(0, len(held_out) - 1, _CHIRALITY_POSES).astype(np.int64))
     poses = [
         estimator.detect(held_out.batch(rows[start : start + _HELD_OUT_BATCH])).world_mm
@@ -206,10 +216,15 @@ def _save(folder: Path, job: TrainJob, state: TrainState, progress: Progress) ->
         job,
         skeleton=H36M_18,
         progress=progress,
-        detector=_on_cpu(state.detector),
-        shape_prior=_on_cpu(state.shape_prior),
+        **_weights(state.kept),
         optimizer=state.optimizer.state_dict(),
+        trained=None if state.average is None else _weights(state.trained),
     )
+
+
+def _weights(networks: Networks) -> dict[str, Any]:
+    """On the CPU, by network."""
+    return {"detector": _on_cpu(networks.detector), "shape_prior": _on_cpu(networks.shape_prior)}
 
 
 def _on_cpu(module: nn.Module) -> dict[str, Any]:

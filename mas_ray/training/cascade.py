@@ -54,7 +54,8 @@ def run_cascade_stage(
     stage = cascade.stages[index]
     state = create_state(cascade, skeleton, torch.device("cpu"))
     if before is not None:
-        inherit(state, stage, detector=before.detector.state_dict(), shape_prior=before.shape_prior.state_dict())
+        kept = before.kept
+        inherit(state, stage, detector=kept.detector.state_dict(), shape_prior=kept.shape_prior.state_dict())
         if stage.teacher is not None:
             train = train.taught(teach(estimator_of(before, cascade, index - 1, skeleton), train, stage.teacher))
     elif stage.teacher is not None:
@@ -66,6 +67,7 @@ def run_cascade_stage(
 
 def estimator_of(state: TrainState, cascade: CascadeConfig, stage: int, skeleton: Skeleton) -> PoseEstimator:
     """The networks of a state as the given stage left them."""
+    kept = state.kept
     return PoseEstimator(
-        state.detector, state.shape_prior, stage=cascade.stages[stage], cascade=cascade, skeleton=skeleton
+        kept.detector, kept.shape_prior, stage=cascade.stages[stage], cascade=cascade, skeleton=skeleton
     )

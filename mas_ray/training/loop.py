@@ -21,7 +21,7 @@ from mas_ray.training.data import FrameSets
 from mas_ray.training.objective import LossBreakdown, StageObjective, Warps
 from mas_ray.training.order import PlannedBatch, derived_seed, draw_warps, num_steps, plan_batches
 from mas_ray.training.prefetch import prefetch
-from mas_ray.training.state import TrainState
+from mas_ray.training.state import TrainState, move_average
 
 _NONE_SKIPPED = BadSteps()
 
@@ -120,6 +120,7 @@ def run_stage(
                 bad_step = None
                 if reason is None:
                     norms.append(norm)
+                    move_average(state, cascade.weight_average, step)
                 else:
                     bad_step = _tell(reason, losses, given, stage=config.name, worker=worker, device=device)
                     num_skipped += 1

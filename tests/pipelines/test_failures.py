@@ -23,7 +23,7 @@ def _job(**options) -> TrainJob:
 
 @pytest.mark.parametrize("error", [ValueError("wrong"), FloatingPointError("bad step"), MemoryError("too little")])
 def test_what_would_fail_again_stops_at_once(error):
-    with pytest.raises(LastingError, match=f"^{error}$"):
+    with pytest.raises(LastingError, match=rf"^{error}$"):
         StopAtOnce().after_exception(None, {0: RuntimeError("connection closed by peer"), 1: error})
 
 
@@ -58,15 +58,17 @@ def test_a_full_gpu_has_other_ways_out():
     job = replace(job, cascade=replace(job.cascade, equivariance_views=None))
     for precision, end in (("float32", "or set execution.precision to bfloat16"), ("bfloat16", "or raise workers.num")):
         changed = replace(job, execution=Execution(precision=precision))
-        with pytest.raises(MemoryError, match=r"\(now 4 frame sets over 2 workers\)") as caught:
-            with memory_explained(changed, CUDA):
-                _cuda_is_full()
+        with (
+            pytest.raises(MemoryError, match="now 4 frame sets over 2 workers") as caught,
+            memory_explained(changed, CUDA),
+        ):
+            _cuda_is_full()
         assert "(now all)" in str(caught.value)
         assert str(caught.value).endswith(end)
 
 
 def test_other_errors_pass_as_they_are():
-    with pytest.raises(RuntimeError, match="^shapes differ$"), memory_explained(_job(), CPU):
+    with pytest.raises(RuntimeError, match=r"^shapes differ$"), memory_explained(_job(), CPU):
         raise RuntimeError("shapes differ")
 
 

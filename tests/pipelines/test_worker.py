@@ -2,17 +2,21 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 import torch
 
-from mas_ray.config.cascade import cpu_cascade
+from mas_ray.checkpoint import Progress, load_checkpoint
+from mas_ray.config.cascade import CascadeConfig, cpu_cascade
 from mas_ray.config.jobs import Execution, TrainJob
-from mas_ray.pipelines.worker import _place, _summarise, _told
+from mas_ray.pipelines.worker import _place, _resume, _save, _summarise, _told
+from mas_ray.shards.manifest import read_manifest
 from mas_ray.skeleton import H36M_18
 from mas_ray.training.bad_steps import BadStep, BadStepError
-from mas_ray.training.loop import StepMetrics, Worker
+from mas_ray.training.data import open_split
+from mas_ray.training.loop import StepMetrics, Worker, run_stage
 from mas_ray.training.state import create_state
 
 CPU = torch.device("cpu")
@@ -28,7 +32,7 @@ def test_a_step_is_computed_as_the_job_says():
         job = _job(execution=execution)
         state = create_state(job.cascade, H36M_18, CPU)
         before, names = [id(p) for p in state.detector.parameters()], list(state.detector.state_dict())
-        objective = _place(state, job.cascade.stages[1], job, CPU)
+        objective = _place(state.trained, job.cascade.stages[1], job, CPU)
         assert objective.precision == execution.precision
         assert (objective.detector.features._compiled_call_impl is not None) == execution.compile
         assert [id(p) for p in objective.detector.parameters()] == before
@@ -98,3 +102,55 @@ def test_bad_steps_are_told_by_one_worker_before_the_stage_stops(tmp_path: Path,
         "frame_sets": [{"row": 4, "take": "s00", "instant": 9}],
         "losses": {"total": "nan"},
     }
+
+
+def _trained(cascade: CascadeConfig, dataset, stage: int = 1):
+    data = open_split(dataset.manifest.parent, read_manifest(dataset.manifest), "train", cascade)
+    state = create_state(cascade, H36M_18, CPU)
+
+    def steps() -> Iterator[StepMetrics]:
+        objective = _place(state.trained, cascade.stages[stage], _job(), CPU)
+        return run_stage(state, objective, data, cascade=cascade, stage=stage)
+
+    return state, steps
+
+
+def _short(**options) -> CascadeConfig:
+    stages = tuple(replace(stage, learning_rates=((2, 2e-3),)) for stage in cpu_cascade().stages)
+    return replace(cpu_cascade(), stages=stages, steps_per_epoch=2, **options)
+
+
+@pytest.mark.parametrize("weight_average", [0.0, 0.9])
+def test_a_saved_epoch_is_gone_on_from_as_if_nothing_had_been(tmp_path, tiny_dataset, weight_average):
+    """Losses, weights and their average are those of an undisturbed run, bit for bit."""
+    cascade = _short(weight_average=weight_average)
+    undisturbed, steps = _trained(cascade, tiny_dataset)
+    trace = []
+    for metrics in steps():
+        trace.append(metrics.losses)
+        if metrics.ends_epoch and metrics.epoch == 0:
+            progress = Progress(
+                stage=1, stage_name="shape_prior", num_epochs=1, num_steps=2, validation_reconstruction=0.5
+            )
+            _save(tmp_path, replace(_job(), cascade=cascade), undisturbed, progress)
+    resumed, steps = _trained(cascade, tiny_dataset)
+    _resume(resumed, tmp_path)
+    assert [metrics.losses for metrics in steps()] == trace[2:]
+    for ours, theirs in ((resumed.trained, undisturbed.trained), (resumed.kept, undisturbed.kept)):
+        for network in ("detector", "shape_prior"):
+            expected = getattr(theirs, network).state_dict()
+            for name, tensor in getattr(ours, network).state_dict().items():
+                assert torch.equal(tensor, expected[name]), name
+
+
+def test_a_checkpoint_predicts_with_the_average(tmp_path, tiny_dataset):
+    cascade = _short(weight_average=0.9)
+    state, steps = _trained(cascade, tiny_dataset)
+    list(steps())
+    progress = Progress(stage=1, stage_name="shape_prior", num_epochs=2, num_steps=4, validation_reconstruction=0.5)
+    _save(tmp_path, replace(_job(), cascade=cascade), state, progress)
+    assert state.average is not None
+    saved = load_checkpoint(tmp_path).detector
+    for name, tensor in state.average.detector.state_dict().items():
+        assert torch.equal(saved[name], tensor)
+    assert any(not torch.equal(saved[name], tensor) for name, tensor in state.detector.state_dict().items())
