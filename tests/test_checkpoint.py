@@ -11,8 +11,10 @@ import mas_ray.checkpoint as checkpoint_module
 from mas_ray.checkpoint import Progress, checkpoint_folder, load_checkpoint, load_optimizer, save_checkpoint
 from mas_ray.config.cascade import cpu_cascade
 from mas_ray.config.jobs import TrainJob
+from mas_ray.config.model import ShapePriorConfig
 from mas_ray.geometry.chirality import KneeChirality
 from mas_ray.inference import PoseEstimator
+from mas_ray.pipelines.worker import _resume
 from mas_ray.shards.manifest import read_manifest
 from mas_ray.skeleton import H36M_18
 from mas_ray.training.data import open_split
@@ -26,6 +28,11 @@ PROGRESS = Progress(
     validation_reconstruction=0.5,
     knee_chirality=KneeChirality(mean_mm=-12.5, standard_error_mm=1.5, num_poses=64),
 )
+
+
+FORMAT_1 = Path(__file__).parent / "checkpoints" / "format_1"
+"""Written when format 1 was new, by `save_checkpoint` after three steps. It is never written again: whoever changes
+the format gives it a new name and a new folder here, and goes on reading this one."""
 
 
 @pytest.fixture
@@ -52,6 +59,41 @@ def test_round_trip(checkpoint):
     for name, tensor in fresh.detector.state_dict().items():
         assert torch.equal(loaded.detector[name], tensor)
     fresh.optimizer.load_state_dict(load_optimizer(checkpoint))
+
+
+def test_what_format_1_wrote_is_read_for_ever():
+    """Its job, its progress, what its networks see in a picture, and how it goes on."""
+    assert (FORMAT_1 / "FORMAT").read_text() == "mas-ray checkpoint 1\n"
+    loaded = load_checkpoint(FORMAT_1)
+    assert loaded.progress == Progress(
+        stage=1,
+        stage_name="shape_prior",
+        num_epochs=3,
+        num_steps=150,
+        validation_reconstruction=0.25,
+        knee_chirality=KneeChirality(mean_mm=-12.5, standard_error_mm=1.5, num_poses=64),
+    )
+    cascade = loaded.job.cascade
+    small = replace(cpu_cascade().detector, width=4, head_width=4, heatmap_depth=8)
+    assert cascade == replace(cpu_cascade(), detector=small, shape_prior=ShapePriorConfig(widths=(2, 4)), seed=5)
+    assert loaded.job == TrainJob(manifest="dataset/manifest.json", storage="runs", cascade=cascade)
+    state = create_state(cascade, H36M_18, torch.device("cpu"))
+    _resume(state, FORMAT_1)
+    picture = torch.linspace(0, 1, 3 * 64 * 64).reshape(1, 3, 64, 64)
+    with torch.no_grad():
+        keypoints = state.detector(picture).keypoints_ndc[0, :3]
+        mask = state.shape_prior(torch.linspace(0, 1, 64 * 64).reshape(1, 64, 64))[0, ::32, ::32]
+    expected = torch.tensor([[0.903158, 0.844196], [0.044168, 0.963637], [0.902531, 0.844318]])
+    torch.testing.assert_close(keypoints, expected, rtol=0, atol=1e-3)
+    torch.testing.assert_close(mask, torch.tensor([[0.376546, 0.497540], [0.327952, 0.482515]]), rtol=0, atol=1e-4)
+    assert state.epoch == 3
+    assert {int(moments["step"]) for moments in state.optimizer.state_dict()["state"].values()} == {3}
+
+
+def test_the_packaged_checkpoint_is_of_format_1():
+    """So it pins the format as well, at full size and without what going on needs."""
+    assert (checkpoint_folder("packaged") / "FORMAT").read_text() == "mas-ray checkpoint 1\n"
+    assert not (checkpoint_folder("packaged") / "optimizer.pt").exists()
 
 
 def _told(checkpoint: Path, **changes) -> Path:
