@@ -62,6 +62,9 @@ class _Training:
     def weights(self) -> torch.Tensor:
         return torch.cat([p.detach().flatten() for p in self.objective.parameters()])
 
+    def average(self) -> torch.Tensor:
+        return torch.cat([p.detach().flatten() for p in self.state.kept.detector.parameters()])
+
 
 def _bad(metrics: list[StepMetrics]) -> list[int]:
     return [step.step for step in metrics if step.bad_step is not None]
@@ -111,12 +114,13 @@ def test_the_error_has_stage_step_and_frame_sets(tiny_dataset):
 
 
 def test_a_skipped_step_leaves_the_weights_and_is_counted(tiny_dataset):
-    training = _Training(tiny_dataset.manifest, {3})
-    before, metrics = training.weights(), []
+    training = _Training(tiny_dataset.manifest, {3}, replace(_cascade(), weight_average=0.5))
+    before, average, metrics = training.weights(), training.average(), []
     for step in training.run(skipped_per_epoch=1):
         metrics.append(step)
         assert torch.equal(training.weights(), before) == (step.bad_step is not None)
-        before = training.weights()
+        assert torch.equal(training.average(), average) == (step.bad_step is not None)
+        before, average = training.weights(), training.average()
     assert len(metrics) == 4
     assert len(_bad(metrics)) == 1
     assert metrics[-1].ends_epoch
