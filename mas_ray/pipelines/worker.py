@@ -29,6 +29,7 @@ from mas_ray.shards.location import location
 from mas_ray.shards.manifest import read_manifest
 from mas_ray.shards.write import write_text
 from mas_ray.skeleton import H36M_18
+from mas_ray.tracking.host_figures import HostFigures
 from mas_ray.training.bad_steps import BadStep, BadStepError
 from mas_ray.training.data import FrameSets, open_split
 from mas_ray.training.loop import StepMetrics, Worker, run_stage, validation_reconstruction
@@ -88,6 +89,7 @@ def _train(run: StageRun, device: torch.device) -> None:
     single_view = _open_single_view(job, stage)
     if run.teaching is not None:
         train = train.taught(load_teaching(Path(run.teaching)))
+    host = HostFigures(device)
     epoch: list[StepMetrics] = []
     steps = run_stage(
         state,
@@ -101,6 +103,7 @@ def _train(run: StageRun, device: torch.device) -> None:
     )
     for metrics in _told(steps, Path(run.folder), worker):
         epoch.append(metrics)
+        host.sample()
         if not metrics.ends_epoch:
             continue
         chirality = _chirality(state.kept, held_out, stage=stage, cascade=cascade) if worker.rank == 0 else None
@@ -113,7 +116,7 @@ def _train(run: StageRun, device: torch.device) -> None:
             validation_reconstruction=reconstruction,
             knee_chirality=chirality,
         )
-        report = _summarise(epoch, stage.name, reconstruction, worker.world_size)
+        report = _summarise(epoch, stage.name, reconstruction, worker.world_size) | host.take()
         epoch = []
         name = f"{stage.name}-epoch{state.epoch:04d}"
         if worker.rank > 0:

@@ -46,7 +46,7 @@ def _copy(dataset, folder: Path) -> Path:
 def _trace(run: Path) -> list[dict[str, float]]:
     volatile = ("images_per_s", "data_wait_share", "time_ms")
     return [
-        {key: value for key, value in epoch.items() if key not in volatile}
+        {key: value for key, value in epoch.items() if key not in volatile and not key.startswith("system/")}
         for stage in sorted((run / "stages").iterdir())
         for epoch in read_spool(stage / "metrics.jsonl")
     ]
