@@ -39,6 +39,16 @@ class TinyDataset:
 
 
 @pytest.fixture(scope="session")
+def empty_store(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """MLflow's database with nothing in it, to be copied: making its tables takes seconds."""
+    from mas_ray.tracking.mlflow_runs import open_store
+
+    folder = tmp_path_factory.mktemp("store")
+    open_store(None, storage=folder)
+    return folder / "mlflow.db"
+
+
+@pytest.fixture(scope="session")
 def tiny_dataset(tmp_path_factory: pytest.TempPathFactory) -> TinyDataset:
     folder = tmp_path_factory.mktemp("tiny")
     config = SyntheticConfig(

@@ -27,7 +27,8 @@ class Flags:
     recipe: Literal["paper", "cpu", "mixed"] = "paper"
     """The paper's cascade (for GPUs), the small one for CPUs, or mixed-view fine-tuning of the initial checkpoint."""
     initial: str | None = None
-    """Checkpoint folder to start from, or 'packaged' for the one that comes with mas-ray; else random weights."""
+    """Checkpoint folder to start from, 'packaged' for the one that comes with mas-ray, or models:/NAME@ALIAS or
+    models:/NAME/VERSION of the MLflow registry; else random weights."""
     single_view_manifest: str | None = None
     """manifest.json of a dataset of single views, for the mixed recipe."""
     workers: int = 1
@@ -84,9 +85,11 @@ def _cascade(flags: Flags) -> CascadeConfig:
         return cpu_cascade()
     if flags.initial is None:
         raise ValueError("--initial: name the checkpoint that the mixed recipe is to fine-tune")
-    from mas_ray.checkpoint import checkpoint_folder  # torch loads only now
+    from mas_ray.pipelines.named_checkpoint import default_store, named_checkpoint  # torch loads only now
 
-    record = checkpoint_folder(flags.initial) / "job.json"
-    if not record.is_file():
-        raise ValueError(f"{record}: no checkpoint here")
-    return mixed_view_finetune(codec.loads(TrainJob, record.read_text(), str(record)).cascade)
+    store = flags.tracking_uri or default_store(Path(flags.storage).absolute())
+    with named_checkpoint(flags.initial, store) as (_, folder):
+        record = folder / "job.json"
+        if not record.is_file():
+            raise ValueError(f"{record}: no checkpoint here")
+        return mixed_view_finetune(codec.loads(TrainJob, record.read_text(), str(record)).cascade)

@@ -119,7 +119,8 @@ class TrainJob:
     single_view_manifest: str | None = None
     """``manifest.json`` of a dataset of single views, for stages with a ``single_view_share``."""
     initial: str | None = None
-    """Checkpoint folder whose networks the first stage starts from, or ``packaged``; None: random weights."""
+    """Checkpoint folder whose networks the first stage starts from, ``packaged``, or ``models:/...`` of the MLflow
+    registry; None: random weights."""
     name: str = "cascade"
     cascade: CascadeConfig = paper_cascade()
     without: tuple[Ablation, ...] = ()
@@ -134,6 +135,8 @@ class TrainJob:
     little memory."""
     num_checkpoints_kept: int = 2
     """So many checkpoints of a stage with the best held-out reconstruction stay, and the latest besides."""
+    registered_model: str | None = "mas-ray"
+    """The final checkpoint becomes the next version of this registered MLflow model; None registers nothing."""
 
     def __post_init__(self) -> None:
         if self.num_checkpoints_kept < 1:
@@ -145,13 +148,15 @@ class EvaluateJob:
     """Compare a checkpoint's predictions with reference joints. Only evaluation reads annotations."""
 
     checkpoint: str
-    """A checkpoint folder, or ``packaged``."""
+    """A checkpoint folder, ``packaged``, or ``models:/NAME@ALIAS`` or ``models:/NAME/VERSION`` of MLflow's registry."""
     manifest: str
     annotations: str
     """Folder of reference joints, as ingest wrote it."""
     output: str
     """Where ``evaluation.json`` goes (a folder)."""
     split: Literal["train", "validation", "test"] = "test"
+    tracking_uri: str | None = None
+    """MLflow store of a ``models:/`` checkpoint; None: what ``MLFLOW_TRACKING_URI`` says."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -159,12 +164,14 @@ class PredictJob:
     """Predict joints for every frame set of a dataset and draw them over the source videos."""
 
     checkpoint: str
-    """A checkpoint folder, or ``packaged``."""
+    """A checkpoint folder, ``packaged``, or ``models:/NAME@ALIAS`` or ``models:/NAME/VERSION`` of MLflow's registry."""
     manifest: str
     output: str
     """Folder for ``poses.parquet`` and ``overlays/``."""
     corpus_root: str | None = None
     """The corpus that was ingested, for the overlay videos; None draws none."""
+    tracking_uri: str | None = None
+    """MLflow store of a ``models:/`` checkpoint; None: what ``MLFLOW_TRACKING_URI`` says."""
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -12,12 +12,12 @@ from jaxtyping import Float
 from torch import Tensor
 
 from mas_ray.annotations import ReferenceJoints, read_reference
-from mas_ray.checkpoint import checkpoint_folder
 from mas_ray.config.jobs import EvaluateJob
 from mas_ray.evaluation.comparison import Comparison, ViewGeometry, compare, concatenate
 from mas_ray.evaluation.protocol import Evaluation, EvaluationSource, evaluate_comparison, write_evaluation
 from mas_ray.geometry.camera import Camera
 from mas_ray.inference import PoseEstimator, PosePrediction
+from mas_ray.pipelines.named_checkpoint import named_checkpoint
 from mas_ray.pipelines.progress import progress
 from mas_ray.reporting.poses import COMPARED, write_rows
 from mas_ray.shards.location import Location, location
@@ -51,10 +51,11 @@ def evaluate(job: EvaluateJob) -> Evaluation:
     Raises:
         ValueError: There is no such checkpoint, or see ``compare_with_reference``; the message names the file.
     """
-    estimator = PoseEstimator.load(checkpoint_folder(job.checkpoint))
+    with named_checkpoint(job.checkpoint, job.tracking_uri) as (name, checkpoint):
+        estimator = PoseEstimator.load(checkpoint)
     found = compare_with_reference(
         estimator,
-        name=job.checkpoint,
+        name=name,
         manifest=location(job.manifest),
         annotations=Path(job.annotations),
         split=job.split,

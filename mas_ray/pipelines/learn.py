@@ -22,7 +22,8 @@ from mas_ray.geometry.chirality import KneeChirality
 from mas_ray.pipelines.evaluate import evaluate
 from mas_ray.pipelines.ingest import ingest
 from mas_ray.pipelines.progress import progress
-from mas_ray.pipelines.train import CascadeResult, train
+from mas_ray.pipelines.run_folder import CascadeResult
+from mas_ray.pipelines.train import train
 from mas_ray.shards.write import write_text
 
 FORMAT = "mas-ray learn 1"

@@ -13,13 +13,13 @@ from typing import Any
 
 import numpy as np
 
-from mas_ray.checkpoint import checkpoint_folder
 from mas_ray.config.ingest import DecodeLimits
 from mas_ray.config.jobs import PredictJob
 from mas_ray.corpora import folder as folder_corpus
 from mas_ray.corpora.take import Clip
 from mas_ray.inference import PoseEstimator, PosePrediction
 from mas_ray.ingest.decode import Image, open_clip
+from mas_ray.pipelines.named_checkpoint import named_checkpoint
 from mas_ray.pipelines.progress import Advance, progress
 from mas_ray.reporting.overlay import draw_caption, draw_mask_outline, draw_skeleton, fit_height, mask_in_image
 from mas_ray.reporting.poses import POSES, write_rows
@@ -51,7 +51,8 @@ def predict(job: PredictJob) -> Predictions:
     manifest_path, output = location(job.manifest), Path(job.output)
     manifest = read_manifest(manifest_path)
     clips = {} if job.corpus_root is None else _clips(Path(job.corpus_root), manifest)
-    estimator = PoseEstimator.load(checkpoint_folder(job.checkpoint))
+    with named_checkpoint(job.checkpoint, job.tracking_uri) as (_, checkpoint):
+        estimator = PoseEstimator.load(checkpoint)
     rows: list[dict[str, Any]] = []
     with progress("predict", sum(take.num_instants for take in manifest.takes), "frame sets") as advance:
         for prediction in estimator.predict_dataset(manifest_path):

@@ -19,7 +19,7 @@ from mas_ray.config.jobs import ReportJob, TrainJob
 from mas_ray.evaluation.protocol import Evaluation, read_evaluation
 from mas_ray.geometry.pixel_grid import pixel_from_ndc
 from mas_ray.inference import PoseEstimator, PosePrediction
-from mas_ray.pipelines.train import read_cascade_result, stage_folder
+from mas_ray.pipelines.run_folder import read_cascade_result, stage_folder
 from mas_ray.reporting.data import GalleryFrame, GalleryView, ReportData, StageCurves, Video
 from mas_ray.reporting.overlay import colour_map, draw_mask_outline, draw_skeleton, fit_height, grey_map
 from mas_ray.reporting.poses import COMPARED, POSES, read_rows

@@ -3,12 +3,11 @@
 from __future__ import annotations
 
 import functools
-import hashlib
 import shutil
 import threading
-from collections.abc import Callable, Generator, Iterator
+from collections.abc import Generator
 from contextlib import contextmanager
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -16,7 +15,7 @@ import ray.train
 from ray.exceptions import RayTaskError
 from ray.train.torch import TorchTrainer
 
-from mas_ray.checkpoint import checkpoint_folder, load_checkpoint
+from mas_ray.checkpoint import Progress, checkpoint_folder, load_checkpoint
 from mas_ray.config import codec
 from mas_ray.config.ablations import ablated
 from mas_ray.config.cascade import CascadeConfig
@@ -24,13 +23,23 @@ from mas_ray.config.jobs import TrainJob
 from mas_ray.pipelines import session
 from mas_ray.pipelines.claim import check_inputs, claim, locked
 from mas_ray.pipelines.failures import StopAtOnce
+from mas_ray.pipelines.named_checkpoint import default_store, fetch_registered, is_registered
 from mas_ray.pipelines.progress import Advance, progress
-from mas_ray.pipelines.stage_pictures import stage_pictures
+from mas_ray.pipelines.run_folder import (
+    CascadeResult,
+    InitialCheckpoint,
+    StageResult,
+    finished_stages,
+    stage_folder,
+)
+from mas_ray.pipelines.run_mirror import mirrored
+from mas_ray.pipelines.stage_pictures import PicturesOverTime, draw_epoch
 from mas_ray.pipelines.teach import write_teaching
 from mas_ray.pipelines.worker import StageRun, train_stage
 from mas_ray.shards.location import absolute, location
 from mas_ray.shards.write import write_text
-from mas_ray.tracking.spool import ReportSpool, read_spool
+from mas_ray.tracking.report_spool import ReportSpool
+from mas_ray.tracking.spool import read_spool
 
 _SCORE = "validation/reconstruction"
 _WORKER_MEMORY_BYTES = 2**30
@@ -42,65 +51,48 @@ class StageFailedError(RuntimeError):
     """A stage did not finish; the message names it and the cause in one line."""
 
 
-@dataclass(frozen=True, kw_only=True)
-class StageResult:
-    """A finished stage: the checkpoint it hands on, chosen by held-out reconstruction, which needs no labels."""
-
-    stage: str
-    checkpoint: str
-    """Relative to the run folder."""
-    validation_reconstruction: float
-
-
-@dataclass(frozen=True, kw_only=True)
-class CascadeResult:
-    """A finished cascade."""
-
-    checkpoint: str
-    """Of the last stage, relative to the run folder."""
-    stages: tuple[StageResult, ...]
-
-
 def train(job: TrainJob) -> CascadeResult:
     """Train every stage that is not finished yet.
 
-    The run folder ``<storage>/<name>`` holds ``job.json``, ``stages/<i>-<stage>/`` with Ray's checkpoints,
-    ``metrics.jsonl`` and ``stage.json``, and finally ``cascade.json``. The cascade recorded there is the one trained:
-    without what the job goes without.
+    ``run_folder`` says what the run folder ``<storage>/<name>`` then holds. The cascade recorded there is the one
+    trained: without what the job goes without.
 
     Raises:
         ValueError: An input is missing, damaged or does not fit (``claim.check_inputs``), the run folder belongs to
-            another job, the tracking store cannot be opened, or the cluster cannot hold the workers.
+            another job, the tracking store of a new run cannot be opened, or the cluster cannot hold the workers.
         StageFailedError: A stage failed more often than ``max_failures`` allows, or once as it would again.
     """
     job = replace(job, cascade=ablated(job.cascade, job.without), without=())
+    run = Path(job.storage).absolute() / job.name
+    if job.initial is not None and is_registered(job.initial):
+        with locked(run):
+            job = replace(job, initial=str(_fetch_initial(job.initial, job, run)))
     record = check_inputs(job)
     job = _with_absolute_paths(job)
-    run = Path(job.storage) / job.name
     with locked(run):
         claim(run, record)
         write_text(run / "job.json", codec.dumps(job))
-        results = _finished_stages(run, job.cascade)
-        if len(results) < len(job.cascade.stages):
-            with session.connect():
-                session.require(job.workers, "training", memory_each_bytes=_WORKER_MEMORY_BYTES)
-                results = _train_stages(job, run, results)
-        result = CascadeResult(checkpoint=results[-1].checkpoint, stages=tuple(results))
-        write_text(run / "cascade.json", codec.dumps(result))
+        with mirrored(job, run):
+            results = finished_stages(run, job.cascade)
+            if len(results) < len(job.cascade.stages):
+                with session.connect():
+                    session.require(job.workers, "training", memory_each_bytes=_WORKER_MEMORY_BYTES)
+                    results = _train_stages(job, run, results)
+            result = CascadeResult(checkpoint=results[-1].checkpoint, stages=tuple(results))
+            write_text(run / "cascade.json", codec.dumps(result))
     return result
 
 
-def stage_folder(run: Path, cascade: CascadeConfig, index: int) -> Path:
-    """Where a run keeps a stage."""
-    return run / "stages" / f"{index}-{cascade.stages[index].name}"
-
-
-def read_cascade_result(run: Path) -> CascadeResult:
-    """The result of a finished run; ``ValueError`` if there is none."""
-    path = run / "cascade.json"
-    if not path.is_file():
-        raise ValueError(f"{path}: no finished cascade in this run folder")
-    return codec.loads(CascadeResult, path.read_text(), str(path))
+def _fetch_initial(name: str, job: TrainJob, run: Path) -> Path:
+    """The run folder's own copy of a registered checkpoint. Fetched once: an alias may move before a run goes on."""
+    folder, note_of_name = run / "initial", run / "initial.json"
+    if not (folder / "FORMAT").is_file():
+        pinned = fetch_registered(name, job.tracking_uri or default_store(Path(job.storage).absolute()), folder)
+        write_text(note_of_name, codec.dumps(InitialCheckpoint(name=name, version=pinned)))
+    found = codec.loads(InitialCheckpoint, note_of_name.read_text(), str(note_of_name))
+    if found.name != name:
+        raise ValueError(f"{note_of_name}: this run started from {found.name}; choose another name or delete it")
+    return folder
 
 
 def _with_absolute_paths(job: TrainJob) -> TrainJob:
@@ -115,20 +107,12 @@ def _with_absolute_paths(job: TrainJob) -> TrainJob:
 
 
 def _train_stages(job: TrainJob, run: Path, results: list[StageResult]) -> list[StageResult]:
-    from mas_ray.tracking.mlflow_runs import open_tracker  # two seconds of imports, and only needed here
-
     results = list(results)
-    tracker = open_tracker(job.tracking_uri, storage=run.parent, run_name=job.name, run_key=_run_key(run))
-    tracker.log_params(tracker.parent, _params(job))
-    tracker.log_file(tracker.parent, run / "job.json")
     for index in range(len(results), len(job.cascade.stages)):
         stage = job.cascade.stages[index]
         folder = stage_folder(run, job.cascade, index)
         folder.mkdir(parents=True, exist_ok=True)
         spool = folder / "metrics.jsonl"
-        run_id = tracker.stage(stage.name)
-        log_epochs = functools.partial(tracker.log_epochs, run_id)
-        title = f"stage {index + 1}/{len(job.cascade.stages)} {stage.name}"
         initial = Path(job.initial) if job.initial else None
         if results:
             initial = run / results[-1].checkpoint
@@ -141,8 +125,8 @@ def _train_stages(job: TrainJob, run: Path, results: list[StageResult]) -> list[
             teaching=teaching and str(teaching),
             folder=str(folder),
         )
-        try:
-            if initial is not None and teaching is not None and stage.teacher is not None:
+        if initial is not None and teaching is not None and stage.teacher is not None:
+            try:
                 write_teaching(
                     teaching,
                     checkpoint=initial,
@@ -150,24 +134,24 @@ def _train_stages(job: TrainJob, run: Path, results: list[StageResult]) -> list[
                     config=stage.teacher,
                     workers=job.workers,
                 )
-            with progress(title, stage.num_epochs, "epochs") as advance, _following(spool, advance, log_epochs):
-                chosen, score = _fit(stage_run, folder, spool)
-        except (StageFailedError, RayTaskError) as error:
-            tracker.finish(run_id, "FAILED")
-            tracker.finish(tracker.parent, "FAILED")
-            if isinstance(error, RayTaskError):
+            except RayTaskError as error:
                 raise StageFailedError(f"stage {stage.name!r}: its teacher failed: {_last_line(error)}") from error
-            raise
-        log_epochs(read_spool(spool))
-        tracker.log_file(run_id, chosen, "checkpoint")
-        for name, picture in stage_pictures(chosen, location(job.manifest)):
-            tracker.log_picture(run_id, picture, name)
-        tracker.finish(run_id)
-        result = StageResult(stage=stage.name, checkpoint=str(chosen.relative_to(run)), validation_reconstruction=score)
+        pictures = PicturesOverTime(folder, stage.name, num_epochs=stage.num_epochs, manifest=location(job.manifest))
+        with _following(spool, _title(job, index), stage.num_epochs, pictures):
+            chosen, progress_there = _fit(stage_run, folder, spool)
+        draw_epoch(folder, stage.name, progress_there.num_epochs, location(job.manifest))
+        result = StageResult(
+            stage=stage.name,
+            checkpoint=str(chosen.relative_to(run)),
+            validation_reconstruction=progress_there.validation_reconstruction,
+        )
         results.append(result)
         write_text(folder / "stage.json", codec.dumps(result))  # last: from here on the stage is not touched again
-    tracker.finish(tracker.parent)
     return results
+
+
+def _title(job: TrainJob, index: int) -> str:
+    return f"stage {index + 1}/{len(job.cascade.stages)} {job.cascade.stages[index].name}"
 
 
 def _discard_later_stages(run: Path, cascade: CascadeConfig, index: int) -> None:
@@ -176,8 +160,12 @@ def _discard_later_stages(run: Path, cascade: CascadeConfig, index: int) -> None
         shutil.rmtree(stage_folder(run, cascade, later), ignore_errors=True)
 
 
-def _fit(stage_run: StageRun, folder: Path, spool: Path) -> tuple[Path, float]:
-    """Run a stage under Ray Train, which goes on by itself from the checkpoints it finds in ``folder``."""
+def _fit(stage_run: StageRun, folder: Path, spool: Path) -> tuple[Path, Progress]:
+    """Run a stage under Ray Train, which goes on by itself from the checkpoints it finds in ``folder``.
+
+    Returns:
+        The checkpoint that the stage hands on, and where in the stage it was taken.
+    """
     workers = stage_run.job.workers
     trainer = TorchTrainer(
         functools.partial(train_stage, stage_run),
@@ -210,73 +198,47 @@ def _fit(stage_run: StageRun, folder: Path, spool: Path) -> tuple[Path, float]:
     if best is None:
         raise StageFailedError(f"stage {stage.name!r}: it ended without a checkpoint; see {folder}")
     path = Path(best.path)
-    return path, load_checkpoint(path).progress.validation_reconstruction
-
-
-def _finished_stages(run: Path, cascade: CascadeConfig) -> list[StageResult]:
-    """The results of the leading stages whose record and checkpoint are there."""
-    results: list[StageResult] = []
-    for index in range(len(cascade.stages)):
-        path = stage_folder(run, cascade, index) / "stage.json"
-        if not path.is_file():
-            break
-        result = codec.loads(StageResult, path.read_text(), str(path))
-        if not (run / result.checkpoint / "FORMAT").is_file():
-            break
-        results.append(result)
-    return results
+    return path, load_checkpoint(path).progress
 
 
 @contextmanager
-def _following(spool: Path, advance: Advance, log_epochs: Callable[[list[dict[str, Any]]], None]) -> Generator[None]:
-    """Show and log what the spool gains, until the block ends."""
+def _following(spool: Path, title: str, num_epochs: int, pictures: PicturesOverTime) -> Generator[None]:
+    """Show what the spool gains and draw some of its epochs, until the block ends."""
+    before = len(read_spool(spool))  # not done in this session: no part of its rate
     done = threading.Event()
+    if before:
+        title = f"{title}, after epoch {before}"
 
-    def follow() -> None:
-        shown = 0
-        while True:
+    def follow(advance: Advance) -> None:
+        shown, last = before, False
+        while not last:
             last = done.wait(_POLL_S)
             epochs = read_spool(spool)
             if len(epochs) > shown:
-                latest = epochs[-1]
-                advance(
-                    len(epochs) - shown,
-                    loss=latest["loss/total"],
-                    selection=latest[_SCORE],
-                    images_per_s=latest["images_per_s"],
-                )
+                advance(len(epochs) - shown, **_figures(epochs[-1], num_epochs))
                 shown = len(epochs)
-                log_epochs(epochs)
-            if last:
-                return
+                pictures.see(shown)
 
-    thread = threading.Thread(target=follow, name="follow-spool", daemon=True)
-    thread.start()
-    try:
-        yield
-    finally:
-        done.set()
-        thread.join()
-
-
-def _run_key(run: Path) -> str:
-    """Names a run folder in MLflow's tags, whatever characters its path has."""
-    return hashlib.sha256(str(run).encode()).hexdigest()[:16]
+    with progress(title, num_epochs - before, "epochs") as advance:
+        thread = threading.Thread(target=follow, args=(advance,), name="follow-spool", daemon=True)
+        thread.start()
+        try:
+            yield
+        finally:
+            done.set()
+            thread.join()
 
 
-def _params(job: TrainJob) -> dict[str, Any]:
-    return dict(_flatten("", codec.to_json(job)))
-
-
-def _flatten(prefix: str, value: Any) -> Iterator[tuple[str, Any]]:
-    if isinstance(value, dict):
-        for key, item in value.items():
-            yield from _flatten(f"{prefix}{key}.", item)
-    elif isinstance(value, list):
-        for index, item in enumerate(value):
-            yield from _flatten(f"{prefix}{index}.", item)
-    else:
-        yield prefix.rstrip("."), value
+def _figures(epoch: dict[str, Any], num_epochs: int) -> dict[str, float | int | str]:
+    """What is shown of an epoch."""
+    done, steps = epoch["epoch"] + 1, epoch["step"] + 1
+    return {
+        "epoch": f"{done}/{num_epochs}",
+        "step": f"{steps}/{steps // done * num_epochs}",
+        "loss": epoch["loss/total"],
+        "held-out": epoch[_SCORE],
+        "images/s": epoch["images_per_s"],
+    }
 
 
 def _last_line(error: BaseException) -> str:

@@ -1,6 +1,7 @@
 import json
 
-from mas_ray.tracking.spool import ReportSpool, read_spool
+from mas_ray.tracking.report_spool import ReportSpool
+from mas_ray.tracking.spool import read_lines, read_spool
 
 
 def _report(epoch, loss):
@@ -14,6 +15,7 @@ def test_workers_are_averaged_and_a_repeated_epoch_counts_once(tmp_path):
     spool.after_report(None, [_report(1, 5.0)], None)
     spool.after_report(None, [_report(1, 4.0)], None)
     assert [(line["epoch"], line["loss/total"]) for line in read_spool(path)] == [(0, 2.0), (1, 4.0)]
+    assert [line["loss/total"] for line in read_lines(path)] == [2.0, 5.0, 4.0]
 
 
 def test_a_line_in_the_making_is_left_alone(tmp_path):
