@@ -12,7 +12,7 @@ VERBS = {
     "demo": "the main job: ingest, train, evaluate, predict and report on sample video",
     "sample": "write a sample corpus: real four-camera video, or synthetic people",
     "ingest": "turn a corpus of video into a dataset of masks and geodesic distances",
-    "show": "say what a dataset holds and what was left out, with a contact sheet",
+    "show": "say what a dataset holds and what was left out, or how far a training run is",
     "verify": "check a dataset: hashes, schema, rows, splits, and a sample of rows decoded",
     "gc": "remove from a dataset folder what no kept version needs",
     "requeue": "let the next ingest try takes again that were left out",

@@ -1,4 +1,4 @@
-"""``mas-ray show``: what a dataset holds, and what was left out of it and why."""
+"""``mas-ray show``: what a dataset holds and what was left out of it and why, or how far a training run is."""
 
 from __future__ import annotations
 
@@ -12,6 +12,8 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
+from mas_ray.cli.run_summary import print_run
+
 if TYPE_CHECKING:
     from mas_ray.pipelines.show import DatasetSummary, Histogram
 
@@ -20,10 +22,11 @@ _BAR_WIDTH = 24
 
 @dataclass(frozen=True, kw_only=True)
 class Flags:
-    """Say what a dataset holds, and what was left out of it and why."""
+    """Say what a dataset holds, and what was left out of it and why; of a run folder, how far its training is."""
 
     dataset: tyro.conf.Positional[str]
-    """The dataset: its folder or its manifest.json, on a disk or in an object store."""
+    """The dataset: its folder or its manifest.json, on a disk or in an object store. Or the folder of a training run,
+    to which of the flags only --json applies."""
     limit: int = 20
     """Takes to list, the worst first."""
     reason: str | None = None
@@ -45,6 +48,15 @@ def run(argv: Sequence[str]) -> int:
         if getattr(flags, name) < 1:
             raise ValueError(f"--{name}: expected at least 1, got {getattr(flags, name)}")
     from mas_ray.config import codec
+    from mas_ray.pipelines.show_run import is_run, summarise_run
+
+    if is_run(Path(flags.dataset)):
+        run_summary = summarise_run(Path(flags.dataset))
+        if flags.json:
+            print(codec.dumps(run_summary), end="")
+        else:
+            print_run(run_summary)
+        return 0
     from mas_ray.pipelines.show import summarise, write_contact_sheet  # OpenCV and pyarrow load only now
     from mas_ray.shards.location import location
 

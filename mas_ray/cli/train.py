@@ -9,6 +9,7 @@ from typing import Literal
 
 import tyro
 
+from mas_ray.cli.run_summary import print_run
 from mas_ray.config import codec
 from mas_ray.config.cascade import CascadeConfig, cpu_cascade, mixed_view_finetune, paper_cascade
 from mas_ray.config.jobs import TrainJob, Workers
@@ -47,15 +48,12 @@ def run(argv: Sequence[str]) -> int:
 
 
 def show(job: TrainJob) -> int:
-    """Run a training job and print where its result is."""
-    from mas_ray.pipelines.train import train  # torch, Ray and MLflow load only now
+    """Run a training job and print a summary and the next commands."""
+    from mas_ray.pipelines.show_run import summarise_run
+    from mas_ray.pipelines.train import train  # torch and Ray load only now
 
-    result = train(job)
-    folder = Path(job.storage) / job.name
-    print(f"cascade   {folder}")
-    for stage in result.stages:
-        print(f"  {stage.stage:<12} reconstruction {stage.validation_reconstruction:.4g}  {stage.checkpoint}")
-    print(f"next      mas-ray predict --checkpoint {folder / result.checkpoint} --manifest {job.manifest} --output ...")
+    train(job)
+    print_run(summarise_run(Path(job.storage) / job.name))
     return 0
 
 

@@ -20,7 +20,7 @@ from mas_ray.config.jobs import IngestJob, TrainJob
 from mas_ray.corpora.synthetic.config import SyntheticConfig
 from mas_ray.corpora.synthetic.recording import Recording, frames, record
 from mas_ray.corpora.take import Calibration
-from mas_ray.pipelines.train import read_cascade_result
+from mas_ray.pipelines.run_folder import read_cascade_result
 from mas_ray.reporting.poses import POSES, read_rows
 from mas_ray.skeleton import H36M_18
 from mas_ray.tracking.spool import read_spool

@@ -13,7 +13,7 @@ from mas_ray.config import codec
 from mas_ray.config.cascade import cpu_cascade, mixed_view_finetune
 from mas_ray.config.jobs import TrainJob, Workers
 from mas_ray.config.stage import TeacherConfig
-from mas_ray.pipelines.train import read_cascade_result
+from mas_ray.pipelines.run_folder import read_cascade_result
 from mas_ray.tracking.spool import read_spool
 from mas_ray.training.teacher import load_teaching
 

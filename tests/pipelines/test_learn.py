@@ -17,7 +17,7 @@ from mas_ray.corpora.synthetic.config import SyntheticConfig
 from mas_ray.evaluation.protocol import read_evaluation
 from mas_ray.pipelines import learn as pipeline
 from mas_ray.pipelines.learn import Learning, LearningDataset
-from mas_ray.pipelines.train import CascadeResult, StageResult
+from mas_ray.pipelines.run_folder import CascadeResult, StageResult
 
 STAGES = ("torso", "limbs")
 

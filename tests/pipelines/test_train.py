@@ -16,7 +16,8 @@ from mas_ray.annotations import ReferenceJoints, read_reference, write_reference
 from mas_ray.config import codec
 from mas_ray.config.cascade import CascadeConfig, cpu_cascade
 from mas_ray.config.jobs import TrainJob, Workers
-from mas_ray.pipelines.train import _discard_later_stages, read_cascade_result, train
+from mas_ray.pipelines.run_folder import read_cascade_result
+from mas_ray.pipelines.train import _discard_later_stages, train
 from mas_ray.shards.manifest import file_sha256
 from mas_ray.tracking.spool import read_spool
 
