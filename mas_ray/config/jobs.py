@@ -5,6 +5,7 @@ Paths are strings, relative to the working directory of whoever runs the job.
 
 from __future__ import annotations
 
+import re
 from dataclasses import dataclass
 from typing import Literal
 
@@ -141,6 +142,9 @@ class TrainJob:
     def __post_init__(self) -> None:
         if self.num_checkpoints_kept < 1:
             raise ValueError(f"num_checkpoints_kept: expected at least 1, got {self.num_checkpoints_kept}")
+        name = self.registered_model
+        if name is not None and not re.fullmatch(r"[\w.-]+", name):
+            raise ValueError(f"registered_model: expected a name of letters, digits and . _ -, got {name!r}")
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -101,10 +101,19 @@ class Mirror:
             STORE_ERRORS: The store does not take something.
             ValueError: It cannot be opened.
         """
-        from mas_ray.tracking.mlflow_runs import Runs, open_store
+        from mas_ray.tracking.mlflow_runs import STORE_ERRORS, Runs, open_store
 
         if self._runs is None:
             self._runs = Runs(open_store(self._job.tracking_uri, storage=self._run.parent), self._run.parent)
+        try:
+            self._hand_over(status)
+        except STORE_ERRORS:
+            self._runs = None  # it may come back without what it had: look again next time
+            self._ids.clear()
+            raise
+
+    def _hand_over(self, status: Status | None) -> None:
+        assert self._runs is not None
         runs, parent = self._runs, self._find("", self._job.name)
         self._begin_record(parent)
         tags, params = self._tags, dict(_flatten("", codec.to_json(self._job)))

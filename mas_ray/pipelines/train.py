@@ -5,7 +5,7 @@ from __future__ import annotations
 import functools
 import shutil
 import threading
-from collections.abc import Generator
+from collections.abc import Callable, Generator
 from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
@@ -137,7 +137,7 @@ def _train_stages(job: TrainJob, run: Path, results: list[StageResult]) -> list[
             except RayTaskError as error:
                 raise StageFailedError(f"stage {stage.name!r}: its teacher failed: {_last_line(error)}") from error
         pictures = PicturesOverTime(folder, stage.name, num_epochs=stage.num_epochs, manifest=location(job.manifest))
-        with _following(spool, _title(job, index), stage.num_epochs, pictures):
+        with _following(spool, _title(job, index), stage.num_epochs, pictures.see):
             chosen, progress_there = _fit(stage_run, folder, spool)
         draw_epoch(folder, stage.name, progress_there.num_epochs, location(job.manifest))
         result = StageResult(
@@ -202,7 +202,7 @@ def _fit(stage_run: StageRun, folder: Path, spool: Path) -> tuple[Path, Progress
 
 
 @contextmanager
-def _following(spool: Path, title: str, num_epochs: int, pictures: PicturesOverTime) -> Generator[None]:
+def _following(spool: Path, title: str, num_epochs: int, draw: Callable[[int], None]) -> Generator[None]:
     """Show what the spool gains and draw some of its epochs, until the block ends."""
     before = len(read_spool(spool))  # not done in this session: no part of its rate
     done = threading.Event()
@@ -217,7 +217,7 @@ def _following(spool: Path, title: str, num_epochs: int, pictures: PicturesOverT
             if len(epochs) > shown:
                 advance(len(epochs) - shown, **_figures(epochs[-1], num_epochs))
                 shown = len(epochs)
-                pictures.see(shown)
+                draw(shown)
 
     with progress(title, num_epochs - before, "epochs") as advance:
         thread = threading.Thread(target=follow, args=(advance,), name="follow-spool", daemon=True)

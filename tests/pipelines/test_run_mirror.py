@@ -16,6 +16,7 @@ import requests
 from fresh_checkpoint import save_fresh
 from hanging_server import hanging_server
 from mlflow import MlflowClient
+from mlflow.exceptions import MlflowException
 
 import mas_ray.pipelines.run_mirror as module
 from mas_ray.config import codec
@@ -190,6 +191,25 @@ def test_a_lost_record_doubles_nothing(job):
     (_run(job) / "tracking.json").unlink()
     with mirrored(job, _run(job)):
         pass
+    _check_store(f"sqlite:///{job.storage}/mlflow.db", num_epochs=3)
+
+
+def test_a_store_that_loses_the_run_gets_it_again(job):
+    mirror = Mirror(job, _run(job))
+    _report(job, 0, [0, 1, 2])
+    mirror.update()
+    client = MlflowClient(tracking_uri=f"sqlite:///{job.storage}/mlflow.db")
+    for run in client.search_runs([client.get_experiment_by_name("mas-ray").experiment_id]):
+        client.delete_run(run.info.run_id)
+    results = [_finish(job, 0)]
+    for index in (1, 2):
+        _report(job, index, [0, 1, 2])
+        results.append(_finish(job, index))
+    result = CascadeResult(checkpoint=results[-1].checkpoint, stages=tuple(results))
+    (_run(job) / "cascade.json").write_text(codec.dumps(result))
+    with pytest.raises(MlflowException):
+        mirror.update("FINISHED")
+    mirror.update("FINISHED")
     _check_store(f"sqlite:///{job.storage}/mlflow.db", num_epochs=3)
 
 

@@ -189,7 +189,10 @@ def _check_tracking(storage: Path) -> None:
     assert len(parents) == 1
     stages = {run.info.run_name: run for run in runs if "mlflow.parentRunId" in run.data.tags}
     assert set(stages) == {"torso", "limbs"}
+    (version,) = client.search_model_versions("name='mas-ray'")
+    assert version.run_id == parents[0].info.run_id
     for name, epochs in (("torso", 2), ("limbs", 8)):
         history = client.get_metric_history(stages[name].info.run_id, "loss/total")
         assert sorted(metric.step for metric in history) == [8 * epoch + 7 for epoch in range(epochs)]
         assert stages[name].info.status == "FINISHED"
+        assert client.list_artifacts(stages[name].info.run_id, "overlays")
