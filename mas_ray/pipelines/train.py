@@ -85,13 +85,14 @@ def train(job: TrainJob) -> CascadeResult:
 
 def _fetch_initial(name: str, job: TrainJob, run: Path) -> Path:
     """The run folder's own copy of a registered checkpoint. Fetched once: an alias may move before a run goes on."""
-    folder, note_of_name = run / "initial", run / "initial.json"
-    if not (folder / "FORMAT").is_file():
-        pinned = fetch_registered(name, job.tracking_uri or default_store(Path(job.storage).absolute()), folder)
-        write_text(note_of_name, codec.dumps(InitialCheckpoint(name=name, version=pinned)))
-    found = codec.loads(InitialCheckpoint, note_of_name.read_text(), str(note_of_name))
+    folder, record = run / "initial", run / "initial.json"
+    if not record.is_file():
+        shutil.rmtree(folder, ignore_errors=True)
+        pinned = fetch_registered(name, job.tracking_uri or default_store(run.parent), folder)
+        write_text(record, codec.dumps(InitialCheckpoint(name=name, version=pinned)))  # last: the folder is whole
+    found = codec.loads(InitialCheckpoint, record.read_text(), str(record))
     if found.name != name:
-        raise ValueError(f"{note_of_name}: this run started from {found.name}; choose another name or delete it")
+        raise ValueError(f"{record}: this run started from {found.name}; choose another name or delete it")
     return folder
 
 
@@ -138,12 +139,12 @@ def _train_stages(job: TrainJob, run: Path, results: list[StageResult]) -> list[
                 raise StageFailedError(f"stage {stage.name!r}: its teacher failed: {_last_line(error)}") from error
         pictures = PicturesOverTime(folder, stage.name, num_epochs=stage.num_epochs, manifest=location(job.manifest))
         with _following(spool, _title(job, index), stage.num_epochs, pictures.see):
-            chosen, progress_there = _fit(stage_run, folder, spool)
-        draw_epoch(folder, stage.name, progress_there.num_epochs, location(job.manifest))
+            chosen, taken = _fit(stage_run, folder, spool)
+        draw_epoch(folder, stage.name, taken.num_epochs, location(job.manifest))
         result = StageResult(
             stage=stage.name,
             checkpoint=str(chosen.relative_to(run)),
-            validation_reconstruction=progress_there.validation_reconstruction,
+            validation_reconstruction=taken.validation_reconstruction,
         )
         results.append(result)
         write_text(folder / "stage.json", codec.dumps(result))  # last: from here on the stage is not touched again
@@ -217,7 +218,7 @@ def _following(spool: Path, title: str, num_epochs: int, draw: Callable[[int], N
             if len(epochs) > shown:
                 advance(len(epochs) - shown, **_figures(epochs[-1], num_epochs))
                 shown = len(epochs)
-                draw(shown)
+                draw(epochs[-1]["epoch"] + 1)
 
     with progress(title, num_epochs - before, "epochs") as advance:
         thread = threading.Thread(target=follow, args=(advance,), name="follow-spool", daemon=True)

@@ -68,6 +68,7 @@ def test_a_run_keeps_the_checkpoint_that_it_started_from(registered, tmp_path, e
     run = tmp_path / "finetuned"
     run.mkdir()
     name = "models:/people@candidate"
+    (run / "initial").mkdir()  # of a fetch that was killed
     folder = _fetch_initial(name, job, run)
     assert (folder / "model.pt").read_bytes() == (tmp_path / "checkpoint-2" / "model.pt").read_bytes()
     runs = Runs(open_store(registered, storage=tmp_path), tmp_path)

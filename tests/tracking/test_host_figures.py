@@ -17,13 +17,15 @@ def test_work_and_memory_of_an_epoch_show(monkeypatch):
     held = torch.ones(64 * 2**20)  # 256 MiB, gone again before the epoch ends
     host.sample()
     del held
-    end = time.process_time() + 0.3
+    begun_s, end = time.monotonic(), time.process_time() + 0.3
     while time.process_time() < end:
         pass
     busy = host.take()
+    share = 0.3 / (time.monotonic() - begun_s)  # other processes may have had the rest
     assert set(busy) == {"system/cpu_percent", "system/host_cpu_percent", "system/memory_gib"}
     assert all(isinstance(value, float) for value in busy.values())
-    assert idle["system/cpu_percent"] < 20 < busy["system/cpu_percent"]
+    assert busy["system/cpu_percent"] > 0.5 * 100 * share
+    assert idle["system/cpu_percent"] < 20
     assert 0 < busy["system/host_cpu_percent"] <= 100
     assert busy["system/memory_gib"] > idle["system/memory_gib"] + 0.2
     assert host.take()["system/memory_gib"] < busy["system/memory_gib"] - 0.2, "the peak is of its epoch"
