@@ -78,6 +78,8 @@ def summarise_run(run: Path) -> RunSummary:
     run = run.absolute()
     job = read_job(run)
     record = read_tracking(run)
+    if record is not None and record.tracking_uri != tracking_uri_of(job):
+        record = None  # of a store that the run had before
     finished = (run / "cascade.json").is_file()
     checkpoint = str(run / read_cascade_result(run).checkpoint) if finished else None
     at_work = is_training(run)

@@ -96,6 +96,9 @@ def test_a_finished_run_says_how_to_use_it(job, tmp_path):
 
     record = TrackingRecord(tracking_uri="sqlite:///x", run_id="r", model="models:/mas-ray/2", complete=True)
     (_run(job) / "tracking.json").write_text(codec.dumps(record))
+    assert summarise_run(_run(job)) == summary, "another store has it, the job's has not"
+    record = replace(record, tracking_uri=f"sqlite:///{tmp_path}/mlflow.db")
+    (_run(job) / "tracking.json").write_text(codec.dumps(record))
     summary = summarise_run(_run(job))
     assert (summary.model, summary.tracked) == ("models:/mas-ray/2", True)
     assert summary.next[0] == predict
