@@ -12,7 +12,7 @@ from mas_ray.checkpoint import load_checkpoint, load_trained
 from mas_ray.config import codec
 from mas_ray.config.cascade import cpu_cascade
 from mas_ray.config.jobs import BadSteps, Execution, TrainJob
-from mas_ray.pipelines.train import read_cascade_result
+from mas_ray.pipelines.run_folder import read_cascade_result
 from mas_ray.tracking.spool import read_spool
 
 

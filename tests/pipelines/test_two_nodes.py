@@ -16,7 +16,7 @@ import pytest
 from mas_ray.config import codec
 from mas_ray.config.cascade import CascadeConfig, cpu_cascade
 from mas_ray.config.jobs import TrainJob, Workers
-from mas_ray.pipelines.train import read_cascade_result
+from mas_ray.pipelines.run_folder import read_cascade_result
 from mas_ray.tracking.spool import read_spool
 
 EPOCHS = 8
