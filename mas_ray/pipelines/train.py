@@ -36,7 +36,8 @@ from mas_ray.pipelines.run_mirror import mirrored
 from mas_ray.pipelines.stage_pictures import PicturesOverTime, draw_epoch
 from mas_ray.pipelines.teach import write_teaching
 from mas_ray.pipelines.worker import StageRun, train_stage
-from mas_ray.shards.location import absolute, location
+from mas_ray.shards.location import Location, RemotePath, absolute, location, remove_tree
+from mas_ray.shards.manifest import file_sha256
 from mas_ray.shards.write import write_text
 from mas_ray.tracking.report_spool import ReportSpool
 from mas_ray.tracking.spool import read_spool
@@ -103,12 +104,14 @@ def _with_absolute_paths(job: TrainJob) -> TrainJob:
         manifest=absolute(job.manifest),
         storage=str(Path(job.storage).absolute()),
         single_view_manifest=job.single_view_manifest and absolute(job.single_view_manifest),
+        checkpoints=job.checkpoints and absolute(job.checkpoints),
         initial=job.initial and str(checkpoint_folder(job.initial).absolute()),
     )
 
 
 def _train_stages(job: TrainJob, run: Path, results: list[StageResult]) -> list[StageResult]:
     results = list(results)
+    store = _checkpoint_store(job, run)
     for index in range(len(results), len(job.cascade.stages)):
         stage = job.cascade.stages[index]
         folder = stage_folder(run, job.cascade, index)
@@ -119,6 +122,9 @@ def _train_stages(job: TrainJob, run: Path, results: list[StageResult]) -> list[
             initial = run / results[-1].checkpoint
         teaching = folder / _TEACHING if stage.teacher is not None else None
         _discard_later_stages(run, job.cascade, index)
+        if store is not None:
+            for later in range(index + 1, len(job.cascade.stages)):
+                remove_tree(store / stage_folder(run, job.cascade, later).name)
         stage_run = StageRun(
             job=job,
             stage=index,
@@ -139,7 +145,7 @@ def _train_stages(job: TrainJob, run: Path, results: list[StageResult]) -> list[
                 raise StageFailedError(f"stage {stage.name!r}: its teacher failed: {_last_line(error)}") from error
         pictures = PicturesOverTime(folder, stage.name, num_epochs=stage.num_epochs, manifest=location(job.manifest))
         with _following(spool, _title(job, index), stage.num_epochs, pictures.see):
-            chosen, taken = _fit(stage_run, folder, spool)
+            chosen, taken = _fit(stage_run, folder, spool, store)
         draw_epoch(folder, stage.name, taken.num_epochs, location(job.manifest))
         result = StageResult(
             stage=stage.name,
@@ -161,12 +167,23 @@ def _discard_later_stages(run: Path, cascade: CascadeConfig, index: int) -> None
         shutil.rmtree(stage_folder(run, cascade, later), ignore_errors=True)
 
 
-def _fit(stage_run: StageRun, folder: Path, spool: Path) -> tuple[Path, Progress]:
-    """Run a stage under Ray Train, which goes on by itself from the checkpoints it finds in ``folder``.
+def _checkpoint_store(job: TrainJob, run: Path) -> Location | None:
+    """Where the job keeps the checkpoints of this run, if not in the run folder.
+
+    Named after what decides the run's weights: another run of the same name never goes on from them.
+    """
+    if job.checkpoints is None:
+        return None
+    return location(job.checkpoints) / f"{job.name}-{file_sha256(run / 'run.json')[:16]}"
+
+
+def _fit(stage_run: StageRun, folder: Path, spool: Path, store: Location | None) -> tuple[Path, Progress]:
+    """Run a stage under Ray Train, which goes on by itself from the checkpoints it finds in ``store`` or ``folder``.
 
     Returns:
-        The checkpoint that the stage hands on, and where in the stage it was taken.
+        The checkpoint that the stage hands on, in ``folder``, and where in the stage it was taken.
     """
+    kept = folder.parent if store is None else store
     workers = stage_run.job.workers
     trainer = TorchTrainer(
         functools.partial(train_stage, stage_run),
@@ -178,7 +195,8 @@ def _fit(stage_run: StageRun, folder: Path, spool: Path) -> tuple[Path, Progress
         ),
         run_config=ray.train.RunConfig(
             name=folder.name,
-            storage_path=str(folder.parent),
+            storage_path=kept.path if isinstance(kept, RemotePath) else str(kept),
+            storage_filesystem=kept.filesystem if isinstance(kept, RemotePath) else None,
             failure_config=ray.train.FailureConfig(max_failures=stage_run.job.max_failures),
             checkpoint_config=ray.train.CheckpointConfig(
                 num_to_keep=stage_run.job.num_checkpoints_kept,
@@ -198,7 +216,10 @@ def _fit(stage_run: StageRun, folder: Path, spool: Path) -> tuple[Path, Progress
     best = result.get_best_checkpoint(_SCORE, "min")
     if best is None:
         raise StageFailedError(f"stage {stage.name!r}: it ended without a checkpoint; see {folder}")
-    path = Path(best.path)
+    path = folder / Path(best.path).name
+    if store is not None:
+        shutil.rmtree(path, ignore_errors=True)
+        best.to_directory(path)
     return path, load_checkpoint(path).progress
 
 

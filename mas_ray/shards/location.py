@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import io
 import os
+import shutil
 import tempfile
 from collections.abc import Generator, Iterator
 from contextlib import contextmanager
@@ -147,6 +148,14 @@ def read_lines(file: Location) -> Iterator[str]:
         return
     with file.open() as opened, io.TextIOWrapper(cast(BinaryIO, opened), encoding="utf-8") as lines:
         yield from lines
+
+
+def remove_tree(folder: Location) -> None:
+    """Remove a folder and everything below it; nothing if there is no such folder."""
+    if isinstance(folder, Path):
+        shutil.rmtree(folder, ignore_errors=True)
+    elif folder.is_dir():
+        folder.filesystem.delete_dir(folder.path)
 
 
 def open_parquet(file: Location) -> pq.ParquetFile:

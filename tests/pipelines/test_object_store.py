@@ -1,25 +1,29 @@
 """A corpus and a dataset in an object store: the same rows, shards and manifest as on a disk."""
 
-import shutil
+import subprocess
+import sys
+import time
 import uuid
 from dataclasses import replace
 from pathlib import Path
 
+import psutil
 import pyarrow.fs as pafs
 import pytest
 from moving_square import write_take
 from test_ingest import write_corpus
 
 from mas_ray.cli.main import main
+from mas_ray.config import codec
 from mas_ray.config.cascade import cpu_cascade
 from mas_ray.config.ingest import CropConfig, ProvidedMasks
 from mas_ray.config.jobs import IngestJob, TrainJob, Workers
 from mas_ray.pipelines.claim import check_inputs
 from mas_ray.pipelines.ingest import ingest
-from mas_ray.shards.location import location, names_in
-from mas_ray.shards.manifest import read_manifest
+from mas_ray.shards.location import files_below, location, names_in
+from mas_ray.shards.manifest import file_sha256, read_manifest
 from mas_ray.shards.read import read_dataset
-from mas_ray.training.data import open_split
+from mas_ray.tracking.spool import read_spool
 
 
 def upload(folder: Path, address: str) -> None:
@@ -146,42 +150,78 @@ def test_a_dataset_in_a_store_needs_a_work_folder(job):
         ingest(replace(job, root=f"{job.root}/nowhere"))
 
 
-@pytest.mark.slow
-@pytest.mark.ray
-def test_ray_workers_and_an_s3_server(job, tmp_path, monkeypatch):
-    """Listing, fetching, shards and manifest through S3's protocol, by worker processes, then read for training."""
+@pytest.fixture
+def s3(monkeypatch):
+    """An S3 server on this machine; gives what makes an address in its bucket."""
     from moto.server import ThreadedMotoServer
 
     server = ThreadedMotoServer(ip_address="127.0.0.1", port=0, verbose=False)
     server.start()
+    host, port = server.get_host_and_port()
+    for name, value in (
+        ("AWS_ACCESS_KEY_ID", "test"),
+        ("AWS_SECRET_ACCESS_KEY", "test"),
+        ("AWS_EC2_METADATA_DISABLED", "true"),
+    ):
+        monkeypatch.setenv(name, value)
+    pafs.S3FileSystem(
+        endpoint_override=f"{host}:{port}", scheme="http", region="us-east-1", allow_bucket_creation=True
+    ).create_dir("bucket")
+    yield lambda path: f"s3://bucket/{path}?endpoint_override={host}%3A{port}&scheme=http&region=us-east-1"
+    server.stop()
+
+
+@pytest.mark.slow
+@pytest.mark.ray
+def test_ray_workers_ingest_from_s3_to_s3(job, tmp_path, s3):
+    """Listing, fetching, shards and manifest through S3's protocol, by worker processes."""
+    upload(tmp_path / "corpus", s3("corpus"))
+    job = replace(job, root=s3("corpus"), output=s3("sets/one"), workers=Workers(num=2))
+    manifest = ingest(job)
+    assert [take.take_id for take in manifest.takes] == ["take0", "take1", "take2"]
+    assert ingest(job) == manifest
+    assert main(["verify", job.output]) == 0
+
+
+@pytest.mark.slow
+@pytest.mark.ray
+def test_training_from_s3_goes_on_from_its_checkpoints_there(tiny_dataset, tmp_path, s3):
+    """The driver is killed after the first epoch; the run folder ends with the chosen checkpoint alone."""
+    upload(tiny_dataset.manifest.parent, s3("set"))
+    torso = replace(cpu_cascade().stages[0], learning_rates=((4, 2e-3),))
+    job = TrainJob(
+        manifest=s3("set/manifest.json"),
+        storage=str(tmp_path / "runs"),
+        checkpoints=s3("checkpoints"),
+        cascade=replace(cpu_cascade(), stages=(torso,), steps_per_epoch=8),
+    )
+    assert check_inputs(job).manifest_sha256 == file_sha256(tiny_dataset.manifest)
+    (tmp_path / "job.json").write_text(codec.dumps(job))
+    command = [sys.executable, "-m", "mas_ray.cli.main", "train", "--job", str(tmp_path / "job.json")]
+    stage = tmp_path / "runs" / job.name / "stages" / "0-torso"
+    process = subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+    family = list[psutil.Process]()
     try:
-        host, port = server.get_host_and_port()
-        for name, value in (
-            ("AWS_ACCESS_KEY_ID", "test"),
-            ("AWS_SECRET_ACCESS_KEY", "test"),
-            ("AWS_EC2_METADATA_DISABLED", "true"),
-        ):
-            monkeypatch.setenv(name, value)
-        where = f"?endpoint_override={host}%3A{port}&scheme=http&region=us-east-1"
-        pafs.S3FileSystem(
-            endpoint_override=f"{host}:{port}", scheme="http", region="us-east-1", allow_bucket_creation=True
-        ).create_dir("bucket")
-        upload(tmp_path / "corpus", f"s3://bucket/corpus{where}")
-        shutil.rmtree(tmp_path / "work", ignore_errors=True)
-        job = replace(
-            job,
-            root=f"s3://bucket/corpus{where}",
-            output=f"s3://bucket/sets/one{where}",
-            workers=Workers(num=2),
-        )
-        manifest = ingest(job)
-        assert [take.take_id for take in manifest.takes] == ["take0", "take1", "take2"]
-        assert ingest(job) == manifest
-        assert main(["verify", job.output]) == 0
-        path = location(job.output) / "manifest.json"
-        cascade = replace(cpu_cascade(), batch_size=2)
-        record = check_inputs(TrainJob(manifest=str(path), storage=str(tmp_path / "runs"), cascade=cascade))
-        assert record.manifest_sha256
-        assert len(open_split(path.parent, manifest, "train", cascade)) == sum(t.num_instants for t in manifest.takes)
+        while not read_spool(stage / "metrics.jsonl"):
+            assert process.poll() is None, "training ended before it could be killed"
+            time.sleep(0.05)
+        family = psutil.Process(process.pid).children(recursive=True)
     finally:
-        server.stop()
+        process.kill()
+        process.wait()
+        for orphan in psutil.wait_procs(family, timeout=60)[1]:
+            orphan.kill()
+    assert len(read_spool(stage / "metrics.jsonl")) < 4, "the stage was over"
+    subprocess.run(command, check=True, timeout=300, stdout=subprocess.DEVNULL)
+
+    epochs = read_spool(stage / "metrics.jsonl")
+    assert [epoch["epoch"] for epoch in epochs] == [0, 1, 2, 3]
+    best = min(epochs, key=lambda epoch: epoch["validation/reconstruction"])
+    chosen = f"torso-epoch{best['epoch'] + 1:04d}"
+    assert [path.parent.name for path in stage.glob("*/FORMAT")] == [chosen]
+    (kept,) = [
+        path
+        for path, _ in files_below(location(job.checkpoints))
+        if str(path).split("?")[0].endswith(f"{chosen}/model.pt")
+    ]
+    assert file_sha256(kept) == file_sha256(stage / chosen / "model.pt")

@@ -11,6 +11,7 @@ from mas_ray.shards.location import (
     names_in,
     publishing,
     read_lines,
+    remove_tree,
 )
 from mas_ray.shards.manifest import file_sha256
 from mas_ray.shards.write import write_text
@@ -38,6 +39,10 @@ def test_files_are_written_read_listed_and_removed(folder):
     assert list(files_below(folder)) == [(folder / "b.txt", 5), (file, 8)]
     file.unlink()
     assert not file.exists()
+    assert list(files_below(folder)) == [(folder / "b.txt", 5)]
+    write_text(file, "again")
+    remove_tree(folder / "shards")
+    remove_tree(folder / "nowhere")
     assert list(files_below(folder)) == [(folder / "b.txt", 5)]
 
 
