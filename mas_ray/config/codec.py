@@ -78,7 +78,10 @@ def _decode(hint: Any, data: Any, where: str) -> Any:
     if dataclasses.is_dataclass(hint):
         return _decode_dataclass(typing.cast(type, hint), data, where)
     if hint is float and isinstance(data, (int, float)) and not isinstance(data, bool):
-        return float(data)
+        try:
+            return float(data)
+        except OverflowError:
+            raise ValueError(f"{where}: expected float, got an integer that is too large for one") from None
     if hint is type(None):
         hint = types.NoneType
     if isinstance(data, hint) and not (hint is int and isinstance(data, bool)):

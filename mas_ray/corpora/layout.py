@@ -26,7 +26,7 @@ from typing import Protocol, runtime_checkable
 
 from mas_ray.config import codec
 from mas_ray.corpora import calibration_files
-from mas_ray.corpora.names import printable, take_ids
+from mas_ray.corpora.names import escaped, printable, take_ids
 from mas_ray.corpora.take import Calibration, Clip, Take
 
 VIDEO_SUFFIXES = (".3gp", ".avi", ".flv", ".m4v", ".mkv", ".mov", ".mp4", ".mpeg", ".mpg", ".webm", ".wmv")
@@ -163,7 +163,7 @@ def _source(store: Store, take_id: str, name: str, read: _Read) -> Take | Reject
     try:
         return read(store, take_id, name)
     except BadSourceError as error:
-        return RejectedSource(take_id=take_id, reason=error.reason, detail=" ".join(str(error).split()))
+        return RejectedSource(take_id=take_id, reason=error.reason, detail=escaped(" ".join(str(error).split())))
 
 
 def _single_video(store: Store, take_id: str, name: str) -> Take:
@@ -223,7 +223,11 @@ def _is_picture(entry: Entry) -> bool:
 
 def _calibrations(store: Store, folder: str, videos: dict[str, str]) -> dict[str, Calibration]:
     """The cameras of a take, which must be those of its videos."""
-    entries = [entry for entry in _visible(store, folder) if entry.name.endswith(calibration_files.SUFFIXES)]
+    entries = [
+        entry
+        for entry in _visible(store, folder)
+        if not entry.is_folder and entry.name.endswith(calibration_files.SUFFIXES)
+    ]
     if len(entries) != 1:
         found = ", ".join(printable(entry.name) for entry in entries) or "none"
         raise BadSourceError(

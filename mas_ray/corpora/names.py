@@ -39,7 +39,11 @@ def take_id(name: str) -> str:
 
 def printable(name: str) -> str:
     """A name as text of one line: composed, with control characters and bytes that are no text escaped."""
-    text = unicodedata.normalize("NFC", os.fsencode(name).decode("utf-8", "backslashreplace"))
+    return escaped(unicodedata.normalize("NFC", os.fsencode(name).decode("utf-8", "backslashreplace")))
+
+
+def escaped(text: str) -> str:
+    """A text with control characters, line breaks and halves of surrogate pairs escaped."""
     return "".join(c if c.isprintable() else c.encode("unicode_escape").decode() for c in text)
 
 

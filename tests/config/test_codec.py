@@ -34,6 +34,7 @@ def test_unknown_key_names_file_path_and_nearest():
         ('"num": 1', '"num": 0', r"job\.workers\.num: expected at least one worker"),
         ('"num": 1', '"num": "two"', r"job\.workers\.num: expected int, got 'two'"),
         ('"num": 1', '"num": true', r"job\.workers\.num: expected int, got True"),
+        ('"cpus_each": 1.0', f'"cpus_each": {"9" * 400}', r"job\.workers\.cpus_each: expected float, got an integer"),
         ('"tight"', '"tihgt"', r"job\.cascade\.stages\[0\]\.bone_set: expected one of 'tight'"),
     ],
 )

@@ -121,6 +121,7 @@ def test_videos_and_cameras_must_be_the_same(tmp_path: Path, videos: tuple, came
         (("take/videos/a.mp4", "take/videos/a.avi"), r"a\.avi and a\.mp4 are both"),
         (("take/videos/a.mp4", "take/calibration/readme.txt"), r"calibration: expected one .* found none"),
         (("take/videos/a.mp4", "take/calibration/a.toml", "take/calibration/b.json"), r"found a\.toml, b\.json"),
+        (("take/videos/a.mp4", "take/calibration/a.toml/x"), r"calibration: expected one .* found none"),
         (("take/videos/a.mp4", "take/masks/b.mp4"), r"masks/b\.mp4: there is no video of a camera 'b'"),
         (("take/videos/a.mp4", "take/backgrounds/A.png"), r"backgrounds/A\.png: there is no video"),
         (("take/videos/a.mp4", "take/take.json/x"), r"take\.json: expected a file"),
@@ -151,11 +152,25 @@ def test_a_bad_description_is_rejected(tmp_path: Path, content: str, message: st
     assert re.search(message, rejected.detail)
 
 
-@pytest.mark.parametrize("content", ["{", '{"cameras": {}}', "[" * 100_000])
+_CAMERA = """{"cameras": {"a": {"name": NAME, "size": [64, 48], "matrix": [[FOCAL, 0, 32], [0, 60, 24], [0, 0, 1]],
+"distortions": [], "rotation": [0, 0, 0], "translation": [0, 0, 3]}}}"""
+
+
+@pytest.mark.parametrize(
+    "content",
+    ["{", '{"cameras": {}}', "[" * 100_000, _CAMERA.replace("NAME", '"a"').replace("FOCAL", "9" * 400)],
+)
 def test_a_bad_calibration_is_rejected(tmp_path: Path, content: str):
     _touch(tmp_path / "take" / "videos" / "a.mp4")
     _touch(tmp_path / "take" / "calibration" / "c.json", content)
     assert _rejected(tmp_path).reason == "bad_calibration"
+
+
+def test_what_a_file_says_is_escaped_before_it_is_told(tmp_path: Path):
+    _touch(tmp_path / "take" / "videos" / "a.mp4")
+    content = _CAMERA.replace("NAME", r'"\ud800\u001b[31m"').replace("FOCAL", "60")
+    _touch(tmp_path / "take" / "calibration" / "c.json", content)
+    assert _rejected(tmp_path).detail.endswith(r"it has \ud800\x1b[31m")
 
 
 @pytest.mark.parametrize(
