@@ -34,19 +34,25 @@ def open_clip(clip: Clip, limits: DecodeLimits) -> Generator[ClipSource, None, N
     with contextlib.ExitStack() as processes:
         video = processes.enter_context(DecoderProcess(clip.video, limits))
         _check_calibrated_size(clip, video.info)
-        yield ClipSource(clip, video, open_masks=lambda path: processes.enter_context(DecoderProcess(path, limits)))
+        yield ClipSource(clip, video, open_another=lambda path: processes.enter_context(DecoderProcess(path, limits)))
 
 
 class ClipSource:
     """An open clip. One stream of its frames is read at a time; to begin another is to leave the one before.
 
+    Whoever reads it shot by shot, each shot sampled before its frames are read, has it decoded twice in all, however
+    many shots there are.
+
     Attributes:
         info: Size, rate, length and times of the video.
     """
 
-    def __init__(self, clip: Clip, video: DecoderProcess, *, open_masks: Callable[[str], DecoderProcess]) -> None:
+    def __init__(self, clip: Clip, video: DecoderProcess, *, open_another: Callable[[str], DecoderProcess]) -> None:
         self.info = video.info
-        self._clip, self._video, self._open_masks = clip, video, open_masks
+        self._clip, self._video, self._open_another = clip, video, open_another
+        self._has_been_read = False
+        self._sampled: DecoderProcess | None = None
+        self._masks: DecoderProcess | None = None
 
     def frames(self, numbers: Sequence[int]) -> Iterator[tuple[int, Image | None]]:
         """The frames of increasing numbers, upright and undistorted RGB; None for one that does not decode.
@@ -54,15 +60,21 @@ class ClipSource:
         Raises:
             BadTakeError: See ``open_clip``; or a frame has another size than the first (``changing_size``).
         """
-        undistort = _undistortion(self._clip.calibration, cv2.INTER_LINEAR)
-        for number, image in self._video.frames(numbers):
-            yield number, None if image is None else undistort(image)
+        self._has_been_read = True
+        return self._undistorted(self._video, numbers)
 
     def sample(self, num: int, *, frames: Sequence[int]) -> list[Image]:
         """At most ``num`` of the given frames that decode, evenly spread over them."""
         if num < len(frames):
             frames = [frames[i] for i in np.linspace(0, len(frames) - 1, num).round().astype(int)]
-        return [image for _, image in self.frames(frames) if image is not None]
+        if self._has_been_read and self._sampled is None:  # a process of its own, so that the frames' stream may go on
+            self._sampled = self._open_another(self._clip.video)
+        return [image for _, image in self._undistorted(self._sampled or self._video, frames) if image is not None]
+
+    def _undistorted(self, video: DecoderProcess, numbers: Sequence[int]) -> Iterator[tuple[int, Image | None]]:
+        undistort = _undistortion(self._clip.calibration, cv2.INTER_LINEAR)
+        for number, image in video.frames(numbers):
+            yield number, None if image is None else undistort(image)
 
     def small_frames(self, numbers: Sequence[int], *, size_px: int) -> Iterator[tuple[int, Image | None]]:
         """Like ``frames``, for looking at: the shorter side is ``size_px`` at most, lens distortion remains."""
@@ -107,7 +119,8 @@ class ClipSource:
         elif Path(clip.masks).suffix.lower() == ".mat":
             stream = read_matlab_masks(Path(clip.masks), numbers)
         else:
-            stream = self._open_masks(clip.masks).frames(numbers, pixel_format="gray")
+            self._masks = self._masks or self._open_another(clip.masks)
+            stream = self._masks.frames(numbers, pixel_format="gray")
 
         def mask_of(frame: int) -> Mask | None:
             grey = next((grey for number, grey in stream if number == frame), None)

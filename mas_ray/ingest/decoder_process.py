@@ -47,7 +47,8 @@ decoder_child.main(*map(int, sys.argv[2:]))
 class DecoderProcess:
     """A video, opened in a process of its own. Use it as a context.
 
-    One stream of frames runs at a time: to begin another is to leave the one before.
+    One stream of frames runs at a time: to begin another is to leave the one before. Frames of the same kind that lie
+    behind those of a stream that was read to its end go on where it stands, so nothing is decoded twice.
     """
 
     def __init__(self, path: str, limits: DecodeLimits) -> None:
@@ -61,6 +62,8 @@ class DecoderProcess:
         self._info: VideoInfo | None = None
         self._memory: mmap.mmap | None = None
         self._waited_s, self._stream, self._lines = 0.0, 0, b""
+        self._begun: dict[str, Any] = {}
+        self._reached: int | None = None  # the last frame of a stream that was read to its end
         # The child's ends of the pipes are closed here once it has them.
         with contextlib.ExitStack() as childs, contextlib.ExitStack() as ours:
             requests, self._requests = self._pipe(childs, ours)
@@ -138,10 +141,14 @@ class DecoderProcess:
         return self._streamed(numbers, width_px * height_px * 3, do="small_frames", size_px=size_px)
 
     def _streamed(self, numbers: Sequence[int], slot_bytes: int, **begin: Any) -> Iterator[tuple[int, Pixels | None]]:
-        self._stream += 1
-        stream = self._stream
         memory = self._shared_memory()
-        self._send(**begin, stream=stream, slot_bytes=slot_bytes)
+        begin["slot_bytes"] = slot_bytes
+        goes_on = begin == self._begun and self._reached is not None and len(numbers) > 0 and numbers[0] > self._reached
+        self._reached = None
+        if not goes_on:
+            self._stream, self._begun = self._stream + 1, begin
+            self._send(**begin, stream=self._stream)
+        stream = self._stream
         for position in range(min(_LOOK_AHEAD, len(numbers))):
             self._want(numbers, position)
         for position, number in enumerate(numbers):
@@ -154,6 +161,8 @@ class DecoderProcess:
                 pixels = np.ndarray(reply["shape"], np.uint8, buffer=memory, offset=offset).copy()
             if position + _LOOK_AHEAD < len(numbers):
                 self._want(numbers, position + _LOOK_AHEAD)
+            elif position + 1 == len(numbers):
+                self._reached = int(number)
             yield number, pixels
 
     def _want(self, numbers: Sequence[int], position: int) -> None:

@@ -8,6 +8,7 @@ from moving_square import HEIGHT, WIDTH, figure_mask, picture, write_video
 
 from mas_ray.config.ingest import DecodeLimits
 from mas_ray.corpora.take import Calibration, Clip
+from mas_ray.ingest import decode
 from mas_ray.ingest.decode import open_clip
 from mas_ray.ingest.rejects import BadTakeError
 
@@ -142,6 +143,35 @@ def test_samples_are_spread_and_skip_what_is_missing(video):
     with open_clip(Clip(view="cam", video=str(video)), DecodeLimits()) as source:
         assert [frame_number(image) for image in source.sample(3, frames=range(21))] == [0, 10, 20]
         assert len(source.sample(5, frames=[1, 2, 99])) == 2
+
+
+def test_shots_are_sampled_and_read_without_decoding_anew(video, tmp_path, monkeypatch):
+    masks = write_video(
+        tmp_path / "masks.mp4", [np.repeat(figure_mask(i, 1)[..., None] * np.uint8(255), 3, axis=2) for i in range(24)]
+    )
+    clip = Clip(view="cam", video=str(video), masks=str(masks))
+    opened, begun = [], []
+
+    class Counted(decode.DecoderProcess):
+        def __init__(self, path, limits):
+            opened.append(path)
+            super().__init__(path, limits)
+
+        def _send(self, **message):
+            begun.extend([message["do"]] if message["do"] == "frames" else [])
+            super()._send(**message)
+
+    monkeypatch.setattr(decode, "DecoderProcess", Counted)
+    with open_clip(clip, DecodeLimits()) as source:
+        for start in range(0, 24, 4):
+            shot = range(start, start + 4)
+            assert [frame_number(image) for image in source.sample(2, frames=shot)] == [start, start + 3]
+            mask_of = source.masks(shot)
+            for number, image in source.frames(shot):
+                assert frame_number(image) == number
+                np.testing.assert_array_equal(mask_of(number), figure_mask(number, 1))
+    assert sorted(opened) == [str(video), str(video), str(masks)]
+    assert len(begun) == 4  # the first shot's samples, all frames, the other samples, all masks
 
 
 def test_small_frames_are_those_of_the_clip(video):

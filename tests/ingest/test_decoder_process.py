@@ -116,6 +116,25 @@ def test_a_stream_may_be_left_for_another(video):
             next(left)
 
 
+@pytest.mark.parametrize("first", [range(8), [0, 7], []], ids=str)
+def test_frames_behind_a_stream_that_was_read_go_on(video, monkeypatch, first):
+    """The decoder comes to frame 5 once: whoever decoded it again would crash."""
+    path = str(video)
+    with DecoderProcess(path, LIMITS) as process:
+        expected = [image for _, image in process.frames(range(24))]
+    crash_the_second_time = "_ = os.environ.get('SEEN') and os.kill(os.getpid(), 11); os.environ['SEEN'] = '1'"
+    misbehaving(monkeypatch, crash_the_second_time)
+    with DecoderProcess(path, LIMITS) as process:
+        for numbers in (first, range(8, 12), [12], [15, 23]):
+            stream = process.frames(numbers)
+            for number in numbers:  # not to where the stream says that it has ended
+                found_number, found = next(stream)
+                assert found_number == number
+                np.testing.assert_array_equal(found, expected[number])
+        with pytest.raises(BadTakeError, match="SIGSEGV"):  # of another kind, or earlier ones: from the start
+            list(process.frames([6]))
+
+
 def test_no_more_than_a_few_frames_are_decoded_ahead(video, monkeypatch):
     misbehaving(monkeypatch, "os.kill(os.getpid(), 11)", at_frame=10)
     with DecoderProcess(str(video), LIMITS) as process:
