@@ -222,7 +222,7 @@ class DecodeLimits:
     max_memory_mb: int = 3072
     """Address space that decoding may take, in MiB, the frames on their way included."""
     max_pixels: int = 36_000_000
-    """Largest frame; 8K has 33 million pixels."""
+    """Largest frame; 8K has 33 million pixels. No side may be longer than twice that of a square of as many."""
     max_frames: int = 2_000_000
     """Longest video, by its header and by what it holds; nine hours at 60 frames per second are within it."""
 

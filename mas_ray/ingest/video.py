@@ -11,6 +11,7 @@ in a process of its own (``decoder_process``), and opens nothing but the one fil
 from __future__ import annotations
 
 import errno
+import math
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 from fractions import Fraction
@@ -143,7 +144,8 @@ def open_video(path: str, *, max_pixels: int, max_frames: int, alive: Callable[[
 
     Args:
         path: The file.
-        max_pixels: Frames of more pixels are refused by the header, before any is decoded.
+        max_pixels: Frames of more pixels, or longer than twice the side of a square of as many, are refused by the
+            header, before any is decoded.
         max_frames: Videos of more frames are refused.
         alive: Called whenever something was read or decoded: whoever waits may then wait on.
 
@@ -163,9 +165,7 @@ def open_video(path: str, *, max_pixels: int, max_frames: int, alive: Callable[[
             stream = container.streams.video[0]
             if not stream.codec_context:
                 raise BadVideoError("unreadable_video", f"{name}: of a codec that is not known")
-            width, height = stream.codec_context.width, stream.codec_context.height
-            if width * height > max_pixels:
-                raise BadVideoError("too_large", f"{name}: {width}x{height} px, at most {max_pixels} pixels may be")
+            _check_not_too_large(name, stream.codec_context.width, stream.codec_context.height, max_pixels)
             timeline, num_hidden = _read_timeline(container, alive)
             declared_rate, time_base, num_declared = stream.average_rate, stream.time_base, stream.frames
         num_frames = max(num_declared - num_hidden, timeline.num_packets)
@@ -180,6 +180,7 @@ def open_video(path: str, *, max_pixels: int, max_frames: int, alive: Callable[[
     if not rate or rate < 0:
         raise BadVideoError("no_frame_rate", f"{name}: its frames have neither a rate nor different times")
     width, height = _upright_size(first)
+    _check_not_too_large(name, width, height, max_pixels)  # whatever the header says
     info = VideoInfo(
         width_px=width,
         height_px=height,
@@ -188,6 +189,14 @@ def open_video(path: str, *, max_pixels: int, max_frames: int, alive: Callable[[
         times_s=timeline.times_s(num_frames, time_base=time_base, frames_per_s=Fraction(rate)),
     )
     return Video(path=path, info=info, timeline=timeline, max_pixels=max_pixels, alive=alive)
+
+
+def _check_not_too_large(name: str, width: int, height: int, max_pixels: int) -> None:
+    """Strips count by their length: whoever follows a person works on squares."""
+    if width * height > max_pixels:
+        raise BadVideoError("too_large", f"{name}: {width}x{height} px, at most {max_pixels} pixels may be")
+    if max(width, height) ** 2 > 4 * max_pixels:
+        raise BadVideoError("too_large", f"{name}: {width}x{height} px, at most {math.isqrt(4 * max_pixels)} long")
 
 
 def _open(path: str) -> InputContainer:

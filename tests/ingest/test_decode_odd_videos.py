@@ -205,6 +205,13 @@ def test_absurd_sizes_and_lengths_are_refused_by_the_header(tmp_path, monkeypatc
         open_video(str(path), max_pixels=WIDTH * HEIGHT - 1, max_frames=4)
 
 
+def test_strips_are_too_large_by_their_length(tmp_path):
+    strip = [np.zeros((16, 400, 3), np.uint8)] * 2
+    path = write_video(tmp_path / "strip.mp4", strip)
+    assert reason(path, max_pixels=400 * 16) == "too_large"
+    assert read(path, max_pixels=200 * 200)[0].width_px == 400
+
+
 def test_a_larger_size_than_the_header_says_is_not_decoded(tmp_path):
     small = write(tmp_path / "0.ts", pictures(4), crf="4")
     large = write(tmp_path / "1.ts", [np.tile(image, (4, 4, 1)) for image in pictures(4)], crf="4")

@@ -8,6 +8,8 @@ import cv2
 import numpy as np
 from jaxtyping import Float32, Float64, UInt8
 
+_MOST_TILES = 32
+
 
 @dataclass(frozen=True, kw_only=True)
 class Region:
@@ -25,7 +27,8 @@ class Region:
 
     def crop(self, image: UInt8[np.ndarray, "height width 3"], size: int) -> UInt8[np.ndarray, "size size 3"]:
         """The region's pixels at ``size`` x ``size``; border pixels are repeated beyond the image."""
-        if self.side > 2 * size:  # whole boxes first: a bilinear look-up alone would skip pixels
+        # Whole boxes first: a bilinear look-up alone would skip pixels. A strip of one pixel has no half.
+        if self.side > 2 * size and min(image.shape[:2]) > 1:
             return self.scaled(0.5).crop(cv2.resize(image, None, fx=0.5, fy=0.5, interpolation=cv2.INTER_AREA), size)
         return cv2.warpAffine(
             image, self.crop_from_image(size)[:2], (size, size), flags=cv2.INTER_LINEAR, borderMode=cv2.BORDER_REPLICATE
@@ -68,12 +71,15 @@ def around(box: tuple[int, int, int, int], factor: float, angle_deg: float = 0.0
 
 
 def tiles(height: int, width: int) -> tuple[Region, ...]:
-    """The whole image in one square, then squares of its shorter side along the longer one, half overlapping."""
+    """The whole image in one square, then squares of its shorter side along the longer one, half overlapping.
+
+    Along a strip they lie apart: there are ``_MOST_TILES`` at most.
+    """
     whole = around((0, 0, width - 1, height - 1), 1.0)
     short, long = min(height, width), max(height, width)
     if long < 1.3 * short:
         return (whole,)
-    count = int(np.ceil(2 * (long / short) - 1))
+    count = min(_MOST_TILES, int(np.ceil(2 * (long / short) - 1)))
     offsets = np.linspace(0, long - short, count)
     along = [
         Region(left=0.0, top=float(o), side=float(short))

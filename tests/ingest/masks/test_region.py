@@ -45,3 +45,10 @@ def test_tiles_cover_a_tall_picture():
     assert along[-1].top + along[-1].side == 1920
     assert all(b.top <= a.top + a.side / 1.5 for a, b in itertools.pairwise(along))
     assert len(tiles(480, 500)) == 1
+    assert len(tiles(20_000, 64)) < 40
+
+
+def test_strips_are_looked_at_like_other_pictures():
+    strip = np.full((3, 40_000, 3), 7, np.uint8)
+    for place in (around((0, 0, 39_999, 2), 1.0), *tiles(3, 40_000)):
+        assert (place.crop(strip, 64) == 7).all()
