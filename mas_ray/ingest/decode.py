@@ -89,7 +89,7 @@ class ClipSource:
         clip, info = self._clip, self.info
         if clip.background is None:
             return None
-        bgr = cv2.imread(clip.background, cv2.IMREAD_COLOR)
+        bgr = _read_picture(Path(clip.background), cv2.IMREAD_COLOR)
         where = f"view {clip.view}, {Path(clip.background).name}"
         if bgr is None:
             raise BadTakeError("unreadable_background", f"{where}: not a readable picture")
@@ -117,7 +117,7 @@ class ClipSource:
         if Path(clip.masks).is_dir():
             stream = _read_mask_folder(Path(clip.masks), numbers)
         elif Path(clip.masks).suffix.lower() == ".mat":
-            stream = read_matlab_masks(Path(clip.masks), numbers)
+            stream = read_matlab_masks(Path(clip.masks), numbers, max_pixels=info.width_px * info.height_px)
         else:
             self._masks = self._masks or self._open_another(clip.masks)
             stream = self._masks.frames(numbers, pixel_format="gray")
@@ -150,7 +150,15 @@ def _check_calibrated_size(clip: Clip, info: VideoInfo) -> None:
 def _read_mask_folder(folder: Path, frames: Sequence[int]) -> Iterator[tuple[int, np.ndarray | None]]:
     for frame in frames:
         path = folder / f"{frame:06d}.png"
-        yield frame, cv2.imread(str(path), cv2.IMREAD_GRAYSCALE) if path.is_file() else None
+        yield frame, _read_picture(path, cv2.IMREAD_GRAYSCALE) if path.is_file() else None
+
+
+def _read_picture(path: Path, flags: int) -> np.ndarray | None:
+    """A picture as OpenCV reads it; None for one that does not decode."""
+    try:
+        return cv2.imread(str(path), flags)
+    except cv2.error:  # its header claims more pixels than OpenCV takes
+        return None
 
 
 def _undistortion(calibration: Calibration | None, interpolation: int) -> Callable[[np.ndarray], np.ndarray]:

@@ -1,4 +1,5 @@
 import struct
+import zlib
 
 import cv2
 import h5py
@@ -231,3 +232,17 @@ def test_masks_and_background_of_another_size(video, tmp_path):
         with pytest.raises(BadTakeError, match="provides no masks"):
             source.masks([0])
         assert source.background() is None
+
+
+def test_a_picture_that_claims_more_than_there_is_memory_does_not_decode(video, tmp_path):
+    path = tmp_path / "000000.png"
+    cv2.imwrite(str(path), np.zeros((10, 10), np.uint8))
+    header = b"IHDR" + struct.pack(">IIBBBBB", 100_000, 100_000, 8, 0, 0, 0, 0)
+    data = bytearray(path.read_bytes())
+    data[12:33] = header + struct.pack(">I", zlib.crc32(header))
+    path.write_bytes(data)
+    clip = Clip(view="cam", video=str(video), masks=str(tmp_path), background=str(path))
+    with open_clip(clip, DecodeLimits()) as source:
+        assert source.masks([0])(0) is None
+        with pytest.raises(BadTakeError, match="not a readable picture"):
+            source.background()
