@@ -14,7 +14,7 @@ from jaxtyping import Bool, UInt8, UInt64
 
 _NUM_BANDS, _HASHES_PER_BAND = 40, 5
 """Two clips are compared if they agree on all hashes of a band; with an overlap of 0.6, 96 % do, with 0.15, 0.3 %."""
-_CLIPS_AT_ONCE = 1024
+_CLIPS_AT_ONCE = 32
 
 Fingerprints = UInt8[np.ndarray, "clips num_bytes"]
 

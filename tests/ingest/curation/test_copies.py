@@ -1,3 +1,5 @@
+import tracemalloc
+
 import numpy as np
 import pytest
 from moving_scene import brighter, scene
@@ -114,3 +116,13 @@ def test_chains_keep_what_is_unlike_the_kept():
 def test_many_copies_of_one_are_cheap():
     same = _random_fingerprints(1)[0].tobytes().hex()
     assert len(_near({f"{i:04d}": same for i in range(3000)})) == 2999
+
+
+def test_memory_does_not_grow_with_how_much_moves():
+    lively = {f"{i:04d}": bits.tobytes().hex() for i, bits in enumerate(_random_fingerprints(512))}
+    tracemalloc.start()
+    try:
+        _near(lively)
+        assert tracemalloc.get_traced_memory()[1] < 32e6
+    finally:
+        tracemalloc.stop()
