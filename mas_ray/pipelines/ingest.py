@@ -30,7 +30,7 @@ from mas_ray.pipelines import session
 from mas_ray.pipelines.assemble import Content, assemble
 from mas_ray.pipelines.dataset_lock import locked, work_folder
 from mas_ray.pipelines.existing_dataset import ExistingDataset, is_finished, mark_finished
-from mas_ray.pipelines.ingest_tracking import track_dataset, tracked
+from mas_ray.pipelines.ingest_tracking import failure_tracked, track_dataset, tracked
 from mas_ray.pipelines.ingest_workers import ingest_on_ray
 from mas_ray.pipelines.progress import note
 from mas_ray.pipelines.sam_pool import PooledSam, sam_pool
@@ -104,7 +104,8 @@ def ingest(job: IngestJob) -> Manifest:
             planned=[item for item in planned if item.take.take_id not in changed],
             left_out=[*left_out, *set_aside],
         )
-        manifest = assemble(job, content, old, fingerprints)
+        with failure_tracked(job):
+            manifest = assemble(job, content, old, fingerprints)
         if todo or manifest != old.manifest:
             track_dataset(job, manifest)
         else:
@@ -118,8 +119,12 @@ def _check_folders(job: IngestJob) -> None:
     """What is read and what is written lie apart."""
     if _is_within(job.output, job.root):
         raise ValueError(f"output: {job.output} lies inside the corpus {job.root}; expected a folder outside it")
+    if _is_within(job.root, job.output):
+        raise ValueError(f"root: {job.root} lies inside the dataset {job.output}; expected a folder outside it")
     if job.work is not None and _is_within(job.work, job.root):
         raise ValueError(f"work: {job.work} lies inside the corpus {job.root}; expected a folder outside it")
+    if job.work is not None and _is_within(job.root, job.work):
+        raise ValueError(f"root: {job.root} lies inside the work folder {job.work}; expected a folder outside it")
     if job.annotations is None:
         return
     if "://" in job.annotations:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import tempfile
 import time
 from collections.abc import Callable, Generator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -59,6 +59,19 @@ def tracked(job: IngestJob, *, num_instants_before: int) -> Generator[Callable[[
         raise
     if latest is not None:
         log(latest)
+
+
+@contextmanager
+def failure_tracked(job: IngestJob) -> Generator[None]:
+    """Close the ingest's run as failed if the block fails and the job has a tracking URI."""
+    try:
+        yield
+    except BaseException:
+        if job.tracking_uri is not None:
+            with suppress(ValueError):  # what the block failed of matters more than a store that has gone
+                tracker = _open(job, job.tracking_uri)
+                tracker.finish(tracker.parent, "FAILED")
+        raise
 
 
 def track_dataset(job: IngestJob, manifest: Manifest) -> None:

@@ -11,6 +11,7 @@ from pathlib import Path
 import numpy as np
 import psutil
 import pytest
+from mlflow import MlflowClient
 from moving_square import write_take
 
 from mas_ray.annotations import ReferenceJoints, read_reference, write_reference
@@ -307,14 +308,18 @@ def test_other_split_needs_no_work(job, ingested):
         ingest(replace(job, split=SplitBySubject(validation=(), test=("nobody",))))
 
 
-def test_too_many_rejected_takes(job, ingested):
+def test_too_many_rejected_takes(job, ingested, tmp_path):
     for i in (1, 2):
         (Path(job.root) / f"take{i}" / "videos" / "cam1.mp4").write_text("not a video")
+    tracked = replace(job, tracking_uri=f"sqlite:///{tmp_path / 'mlflow.db'}")
     with pytest.raises(
         ValueError, match=r"3 of 4 takes yield nothing \(at most 50% may\); most often unreadable_video"
     ):
-        ingest(job)
+        ingest(tracked)
     assert not (Path(job.output) / "manifest.json").exists()
+    client = MlflowClient(tracking_uri=tracked.tracking_uri)
+    (run,) = client.search_runs([experiment.experiment_id for experiment in client.search_experiments()])
+    assert run.info.status == "FAILED"
     assert len(ingest(replace(job, max_reject_fraction=0.8)).takes) == 1
 
 
@@ -333,6 +338,11 @@ def test_folders_are_checked(job, ingested, tmp_path):
         ingest(replace(job, annotations=str(tmp_path)))
     with pytest.raises(ValueError, match=r"output: .* lies inside the corpus"):
         ingest(replace(job, output=f"{job.root}/dataset"))
+    apart = replace(job, annotations=None)
+    with pytest.raises(ValueError, match=r"root: .* lies inside the dataset"):  # gc would tidy it up
+        ingest(replace(apart, output=str(tmp_path)))
+    with pytest.raises(ValueError, match=r"root: .* lies inside the work folder"):
+        ingest(replace(apart, work=str(tmp_path)))
     with pytest.raises(ValueError, match="no such folder"):
         ingest(replace(job, root=str(tmp_path / "nowhere")))
     (tmp_path / "empty").mkdir()
