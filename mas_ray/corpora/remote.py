@@ -5,6 +5,7 @@ Paths of its takes' files are paths within the filesystem; ``fetched`` gives the
 
 from __future__ import annotations
 
+import re
 import shutil
 import tempfile
 from collections import defaultdict
@@ -12,7 +13,7 @@ from collections.abc import Generator, Iterable, Iterator
 from contextlib import AbstractContextManager, contextmanager
 from dataclasses import dataclass, replace
 from functools import cached_property
-from pathlib import Path
+from pathlib import Path, PurePosixPath
 
 import pyarrow.fs as pafs
 
@@ -22,6 +23,7 @@ from mas_ray.corpora.names import printable, take_id
 from mas_ray.corpora.take import Clip, Take
 
 _BLOCK_BYTES = 1 << 22
+_ENDING = re.compile(r"\.[A-Za-z0-9]{1,8}")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -156,9 +158,14 @@ def _fetched_clip(filesystem: pafs.FileSystem, clip: Clip, folder: Path) -> Clip
 
 
 def _fetched_file(filesystem: pafs.FileSystem, path: str, folder: Path) -> str:
-    """Copy a file into a folder. Its name there is its own where that is safe, and never leads elsewhere."""
+    """Copy a file into a folder. Its name there is its own where that is safe, and never leads elsewhere.
+
+    What it ends in stays: that says what kind of file it is.
+    """
     folder.mkdir(parents=True, exist_ok=True)
-    local = folder / take_id(path.rpartition("/")[2])
+    local, ending = folder / take_id(path.rpartition("/")[2]), PurePosixPath(path).suffix
+    if local.suffix != ending and _ENDING.fullmatch(ending):
+        local = local.with_name(local.name + ending)
     try:
         size = filesystem.get_file_info(path).size
         with filesystem.open_input_stream(path) as source, local.open("wb") as target:

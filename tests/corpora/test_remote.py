@@ -141,6 +141,26 @@ def test_names_of_a_store_never_lead_elsewhere_here(scratch: Path):
         with remote.fetched(store, take, scratch) as here:
             assert Path(here.clips[0].video).read_bytes() == b"clip"
             assert Path(here.clips[0].video).is_relative_to(scratch)
+            assert Path(here.clips[0].video).suffix == ".mp4"
+
+
+def test_a_file_is_of_the_same_kind_here_whatever_it_is_called(scratch: Path):
+    store = pafs._MockFileSystem()
+    camera = '["a b"]\nsize = [64, 48]\nmatrix = [[50, 0, 32], [0, 50, 24], [0, 0, 1]]\ndistortions = []\n'
+    files = {
+        "videos/a b.mp4": b"clip",
+        "masks/a b.mat": b"masks",
+        "calibration/two words.toml": f"{camera}rotation = [0, 0, 0]\ntranslation = [0, 0, 3]".encode(),
+    }
+    for name, content in files.items():
+        store.create_dir(f"corpus/jump/{name.partition('/')[0]}")
+        with store.open_output_stream(f"corpus/jump/{name}") as file:
+            file.write(content)
+    (take,) = remote.Listing.of(store, "corpus").sources()
+    assert isinstance(take, Take)
+    assert take.clips[0].calibration is not None
+    with remote.fetched(store, take, scratch) as here:
+        assert Path(str(here.clips[0].masks)).suffix == ".mat"
 
 
 def test_a_prefix_without_takes_is_an_error_that_names_it(store: pafs.FileSystem):
