@@ -108,6 +108,12 @@ class IngestJob:
     tracking_uri: str | None = None
     """MLflow tracking URI where progress and counts are logged; None: nowhere."""
 
+    def __post_init__(self) -> None:
+        if self.max_attempts < 1:
+            raise ValueError(f"max_attempts: expected at least 1, got {self.max_attempts}")
+        if not 0 <= self.max_reject_fraction <= 1:
+            raise ValueError(f"max_reject_fraction: expected 0 to 1, got {self.max_reject_fraction}")
+
 
 @dataclass(frozen=True, kw_only=True)
 class TrainJob:

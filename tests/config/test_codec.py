@@ -72,3 +72,9 @@ def test_sizes_that_cannot_be_are_refused(field):
         replace(paper_cascade(), **field)
     with pytest.raises(ValueError, match="learning_rates: expected"):
         replace(paper_cascade().stages[0], learning_rates=())
+
+
+@pytest.mark.parametrize("field", [{"max_attempts": 0}, {"max_reject_fraction": 50.0}])
+def test_limits_of_an_ingest_that_cannot_be_are_refused(field):
+    with pytest.raises(ValueError, match=f"{next(iter(field))}: expected"):
+        IngestJob(root="r", output="o", **field)
