@@ -20,6 +20,9 @@ from mas_ray.pipelines import session
 from mas_ray.pipelines.progress import Advance, progress
 
 _POLL_S = 0.5
+_MOST_TASKS = 10_000
+"""Each costs Ray's driver some kilobytes and milliseconds for as long as it runs; larger corpora have several takes to
+a task. A task that is tried again passes over those that were committed."""
 
 
 class TakeFailedError(RuntimeError):
@@ -51,7 +54,8 @@ def ingest_on_ray(
     ray.data.DataContext.get_current().execution_no_progress_timeout_s = -1
     counter = cast(Any, ray.remote(num_cpus=0)(_Counter)).remote()
     compute = ray.data.ActorPoolStrategy(size=min(workers.num, len(todo)), max_tasks_in_flight_per_actor=1)
-    receipts = ray.data.from_items([{"position": i} for i in range(len(todo))], override_num_blocks=len(todo)).map(
+    positions = [{"position": i} for i in range(len(todo))]
+    receipts = ray.data.from_items(positions, override_num_blocks=min(len(todo), _MOST_TASKS)).map(
         cast(Any, _Worker),  # Ray's annotation knows functions only
         fn_constructor_kwargs={"todo": tuple(todo), "settings": settings, "counter": counter},
         compute=compute,
