@@ -84,15 +84,12 @@ def run_stage(
         bad_steps: What becomes of steps whose loss or gradient is not finite or explodes. All workers decide alike.
 
     Raises:
-        ValueError: The batch does not divide among the workers, its normalisation would depend on how it does, or there
-            are no single views for the stage's share.
+        ValueError: The batch does not divide among the workers, or there are no single views for the stage's share.
         BadStepError: A bad step more than may be skipped; the message names stage, step and rows.
     """
     config, per_epoch = cascade.stages[stage], num_steps(len(train), cascade.batch_size, cascade.steps_per_epoch)
     if cascade.batch_size % worker.world_size:
         raise ValueError(f"batch_size: {cascade.batch_size} frame sets do not divide among {worker.world_size} workers")
-    if worker.world_size > 1 and cascade.detector.norm == "batch":
-        raise ValueError("norm: 'batch' has statistics of each worker's part alone; take 'group' or one worker")
     if config.single_view_share > 0 and single_view is None:
         raise ValueError(f"single_view_share: stage {config.name!r} has one, and no single views are given")
     device = next(objective.parameters()).device

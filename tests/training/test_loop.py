@@ -191,14 +191,6 @@ def test_a_batch_must_divide_among_workers(tiny_dataset):
         next(training.steps(rank=0, world_size=3))
 
 
-def test_batch_normalisation_is_not_for_several_workers(tiny_dataset):
-    """Its statistics, and so the losses, would hang on how a batch is dealt to them."""
-    training = _Training(tiny_dataset, with_batch_norm(_cascade(epochs=1, steps=1)))
-    with pytest.raises(ValueError, match="norm: 'batch' has statistics of each worker's part alone"):
-        next(training.steps(rank=0, world_size=2))
-    assert next(training.steps()).step == 0
-
-
 def test_the_next_batch_is_decoded_while_the_caller_has_the_step(tiny_dataset, monkeypatch):
     """And not the one after it; nothing is decoded any more once the stage is left."""
     training, decoded = _Training(tiny_dataset, _cascade(epochs=1, steps=9)), list[int]()
