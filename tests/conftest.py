@@ -23,8 +23,10 @@ from mas_ray.shards.manifest import (
     ShardEntry,
     TakeEntry,
     file_sha256,
+    sum_statistics,
     write_manifest,
 )
+from mas_ray.shards.read import measure_rows
 from mas_ray.shards.schema import SCHEMA_VERSION
 from mas_ray.shards.splits import plan_splits
 from mas_ray.shards.write import write_rows
@@ -68,6 +70,7 @@ def tiny_dataset(tmp_path_factory: pytest.TempPathFactory) -> TinyDataset:
         rows = _rows(recording, parameters)
         num_rows = write_rows(folder / "dataset" / path, rows)
         digest = file_sha256(folder / "dataset" / path)
+        num_frames, seconds = measure_rows(folder / "dataset" / path)
         takes.append(
             TakeEntry(
                 take_id=recording.subject,
@@ -76,6 +79,8 @@ def tiny_dataset(tmp_path_factory: pytest.TempPathFactory) -> TinyDataset:
                 views=tuple(recording.cameras),
                 num_instants=num_rows,
                 rows_sha256=digest,
+                num_frames=num_frames,
+                seconds=seconds,
             )
         )
         shards.append(ShardEntry(path=str(path), rows=num_rows, sha256=digest, takes=(recording.subject,)))
@@ -103,6 +108,7 @@ def tiny_dataset(tmp_path_factory: pytest.TempPathFactory) -> TinyDataset:
             split, {t.take_id: range(config.instants_per_take) for t in takes}, {t.take_id: t.subject for t in takes}
         ),
         rejects=(),
+        statistics=sum_statistics(takes),
     )
     write_manifest(folder / "dataset" / "manifest.json", manifest)
     return TinyDataset(manifest=folder / "dataset" / "manifest.json", annotations=folder / "annotations")

@@ -20,6 +20,7 @@ from mas_ray.config.ingest import (
     NoSplit,
     ProvidedMasks,
     SelfieMasks,
+    SplitByShare,
     SplitByTail,
 )
 from mas_ray.config.jobs import IngestJob, Workers
@@ -36,7 +37,7 @@ class Flags:
     output: str = ""
     """The dataset folder to write, or its URI in an object store."""
     work: str | None = None
-    """Folder for takes in the making, the same place for all machines; needed where the output is no disk."""
+    """Folder for takes in the making, the same place for all machines; where the output is an object store."""
     annotations: str | None = None
     """Where the takes' reference joints go, if any: a folder outside the dataset."""
     masks: Method = "selfie"
@@ -44,8 +45,9 @@ class Flags:
     around who moves, or by masks beside the videos; a job record can name Segment Anything."""
     stride: int = 1
     """Use every n-th frame."""
-    split: Literal["none", "tail"] = "none"
-    """``tail`` holds out the end of every take (25 instants, after a gap of 10); a job record can hold out subjects."""
+    split: Literal["none", "tail", "share"] = "none"
+    """``tail`` holds out the end of every take (25 instants, after a gap of 10), ``share`` a tenth of the subjects each
+    for validation and test; a job record can name subjects."""
     workers: int = 1
     """Ray workers; each ingests one take at a time."""
     job: str | None = None
@@ -84,7 +86,7 @@ def _job(flags: Flags) -> IngestJob:
         annotations=flags.annotations,
         masks=_masks(flags.masks),
         sampling=FrameSampling(stride=flags.stride),
-        split=SplitByTail() if flags.split == "tail" else NoSplit(),
+        split={"none": NoSplit(), "tail": SplitByTail(), "share": SplitByShare()}[flags.split],
         workers=Workers(num=flags.workers),
     )
 

@@ -29,7 +29,8 @@ def run(argv: Sequence[str]) -> int:
     from mas_ray.pipelines.maintain import requeue  # pyarrow loads only now
     from mas_ray.shards.location import location
 
-    requeued = requeue(work_folder(location(flags.dataset), flags.work), flags.reason, flags.take)
+    dataset = location(flags.dataset)
+    requeued = requeue(dataset, work_folder(dataset, flags.work), flags.reason, flags.take)
     for item in requeued:
         print(f"{item.take_id}: {item.detail or item.reason}")
     print(f"{flags.dataset}: {len(requeued)} take(s) will be tried again by the next ingest")

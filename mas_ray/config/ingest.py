@@ -236,7 +236,8 @@ class DecodeLimits:
 class SplitByTail:
     """Within every take: the last instants are held out for testing, after a gap that is not used.
 
-    Of what lies before the gap, the last ``validation`` instants select checkpoints (by reconstruction).
+    Of what lies before the gap, the last ``validation`` instants select checkpoints (by reconstruction). A take that is
+    too short for that trains as a whole.
     """
 
     test: int = 25
@@ -253,8 +254,26 @@ class SplitBySubject:
 
 
 @dataclass(frozen=True, kw_only=True)
+class SplitByShare:
+    """About these shares of the subjects are held out; where nothing says who it is, a clip is a subject of its own.
+
+    Who is held out depends on the name and the seed alone: a corpus that grows moves nobody.
+    """
+
+    validation: float = 0.1
+    test: float = 0.1
+    seed: int = 0
+
+    def __post_init__(self) -> None:
+        if min(self.validation, self.test) < 0 or self.validation + self.test >= 1:
+            raise ValueError(
+                f"split: shares are at least 0 and together less than 1, got {self.validation} and {self.test}"
+            )
+
+
+@dataclass(frozen=True, kw_only=True)
 class NoSplit:
     """Everything trains (nothing is held out for testing); checkpoints are selected on the training split."""
 
 
-SplitConfig = SplitByTail | SplitBySubject | NoSplit
+SplitConfig = SplitByTail | SplitBySubject | SplitByShare | NoSplit

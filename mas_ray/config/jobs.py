@@ -85,8 +85,8 @@ class IngestJob:
     output: str
     """The dataset folder to write, or its URI in an object store (``s3://``, ``gs://``, …)."""
     work: str | None = None
-    """Folder for takes in the making, on a disk that every machine of the cluster sees as the same place. None:
-    ``<output>/work``, where the output is such a disk."""
+    """Folder for takes in the making where the output is a store: on a disk that every machine of the cluster sees as
+    the same place. On a disk they are made in ``<output>/work``."""
     annotations: str | None = None
     """Where the takes' reference joints go, if any: a folder outside the dataset. None leaves them alone."""
     corpus: Literal["folder"] = "folder"

@@ -28,6 +28,7 @@ from mas_ray.corpora.take import Calibration
 
 SUFFIXES = (".json", ".toml")
 _MM_PER_M = 1000.0
+_LARGEST_TURN_RAD = 100.0
 _FARTHEST_M = 1000.0
 _Triple = tuple[float, float, float]
 
@@ -57,6 +58,8 @@ class CameraTable:
             raise ValueError("matrix: expected [[fx, 0, cx], [0, fy, cy], [0, 0, 1]] with positive fx and fy")
         if len(self.distortions) not in (0, 4, 5):
             raise ValueError(f"distortions: expected 4 or 5 coefficients (or none), got {len(self.distortions)}")
+        if max(abs(radians) for radians in self.rotation) > _LARGEST_TURN_RAD:
+            raise ValueError(f"rotation: expected a Rodrigues vector in radians, got {list(self.rotation)}")
         if max(abs(metres) for metres in self.translation) > _FARTHEST_M:
             raise ValueError(f"translation: expected metres, got {list(self.translation)} (millimetres?)")
 

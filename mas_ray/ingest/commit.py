@@ -29,7 +29,7 @@ from mas_ray.shards.manifest import FORMAT, IngestParameters, file_sha256
 from mas_ray.shards.schema import SCHEMA_VERSION
 from mas_ray.shards.write import write_text
 
-INGEST_VERSION = 2
+INGEST_VERSION = 3
 """Raise it whenever the same input gives other rows than before."""
 
 

@@ -26,6 +26,10 @@ class Reject:
     detail: str = ""
 
 
+class MachineError(RuntimeError):
+    """Something failed that is no fault of the take: another try may do."""
+
+
 class BadTakeError(ValueError):
     """A take that cannot be ingested at all; ``reason`` is the one word to count it by."""
 

@@ -14,7 +14,7 @@ from mas_ray.corpora.layout import BadSourceError
 from mas_ray.corpora.remote import current_version, fetched
 from mas_ray.corpora.take import Take
 from mas_ray.ingest import commit
-from mas_ray.ingest.rejects import BadTakeError, Reject
+from mas_ray.ingest.rejects import BadTakeError, MachineError, Reject
 from mas_ray.ingest.rows import Row
 from mas_ray.ingest.take_rows import Findings, TakeSettings, take_rows
 from mas_ray.ingest.tally import Tally
@@ -48,7 +48,7 @@ def ingest_take(item: PlannedTake, settings: TakeSettings, *, advance: Callable[
 
     Returns:
         The record, now on disk. A take that cannot be ingested, or that has killed its process ``max_attempts``
-        times in a session, is recorded without rows and with the reason.
+        times in a session, is recorded without rows and with the reason; ``failed`` is one that we did not foresee.
 
     Raises:
         OSError: The machine's fault, not the take's: the disk is too small for its rows, for one.
@@ -120,9 +120,13 @@ def _write_part(path: Path, rows: Iterator[Row], take: Take, findings: Findings)
 
     try:
         write_rows(path, noted())
-    except BadTakeError as error:
+    except (OSError, MemoryError, MachineError):
+        raise
+    except Exception as error:  # whatever this take has found in us, no other take has to wait for it
+        reason = error.reason if isinstance(error, BadTakeError) else "failed"
+        detail = str(error) if isinstance(error, BadTakeError) else f"{type(error).__name__}: {error}"
         write_rows(path, ())
-        findings.rejects = [Reject(take_id=take.take_id, reason=error.reason, detail=str(error))]
+        findings.rejects = [Reject(take_id=take.take_id, reason=reason, detail=" ".join(detail.split()))]
         return []
     if not instants and not any(reject.instant is None for reject in findings.rejects):
         findings.rejects.append(_nothing_left(take, findings.rejects))

@@ -14,9 +14,11 @@ from mas_ray.ingest.commit import CommitRecord
 from mas_ray.ingest.fingerprint import Fingerprints
 from mas_ray.ingest.rejects import Reject
 from mas_ray.ingest.take_work import PlannedTake
-from mas_ray.shards.location import Location, location
+from mas_ray.shards.location import Location, location, names_in
 from mas_ray.shards.manifest import Manifest, damaged_shards, earlier_manifests, file_sha256, read_manifest
 from mas_ray.shards.write import write_text
+
+_FILES = frozenset({"job.json", "manifest.json", "rejected.parquet", "rejects.jsonl"})
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -89,7 +91,7 @@ def is_finished(
 ) -> bool:
     """Whether the folder holds just what an ingest of these takes would make, by what the last one wrote down."""
     path = finished_path(old.work)
-    if not path.is_file() or not (old.folder / "manifest.json").is_file() or old.damaged:
+    if not path.is_file() or old.damaged or not _FILES.issubset(names_in(old.folder)):
         return False
     found = codec.loads(Finished, path.read_text(encoding="utf-8"), str(path))
     return found == Finished.of(job, key, planned, left_out) and all(commit.has_record(item.folder) for item in planned)

@@ -52,7 +52,7 @@ def ingest(job: IngestJob) -> Manifest:
     output = location(job.output)
     _check_folders(job)
     work = work_folder(output, job.work)
-    with locked(work), Fingerprints(work / "fingerprints.jsonl") as fingerprints:
+    with locked(work, output), Fingerprints(work / "fingerprints.jsonl") as fingerprints:
         corpus = open_corpus(location(job.root), fingerprints)
         sources = list(corpus.sources())
         takes = [source for source in sources if isinstance(source, Take)]
@@ -89,6 +89,7 @@ def ingest(job: IngestJob) -> Manifest:
                         todo,
                         replace(settings, sam_model=sam_model, corpus=corpus.filesystem),
                         job.workers,
+                        most_empty=int(job.max_reject_fraction * len(sources)) - len(left_out) - len(set_aside),
                         watch=watch,
                     )
             except KeyboardInterrupt:

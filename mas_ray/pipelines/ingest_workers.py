@@ -5,6 +5,7 @@ from __future__ import annotations
 import signal
 import threading
 import time
+from collections import Counter
 from collections.abc import Callable, Generator, Sequence
 from contextlib import contextmanager
 from types import FrameType
@@ -20,6 +21,7 @@ from mas_ray.pipelines import session
 from mas_ray.pipelines.progress import Advance, progress
 
 _POLL_S = 0.5
+_MOST_ERRORS_IN_A_ROW = 10  # a full disk, say
 _MOST_TASKS = 10_000
 """Each costs Ray's driver some kilobytes and milliseconds for as long as it runs; larger corpora have several takes to
 a task. A task that is tried again passes over those that were committed."""
@@ -34,6 +36,7 @@ def ingest_on_ray(
     settings: TakeSettings,
     workers: Workers,
     *,
+    most_empty: int,
     watch: Callable[[Tally], None],
 ) -> None:
     """Ingest takes on the connected cluster. An error of one take does not stop the others.
@@ -42,10 +45,11 @@ def ingest_on_ray(
         todo: The takes; their folders must be the same place on every machine of the cluster.
         settings: How to ingest them.
         workers: The pool.
+        most_empty: When more takes than this have yielded nothing, the rest is left: no dataset will come of it.
         watch: Called now and then with what all workers have done so far.
 
     Raises:
-        TakeFailedError: Some takes could not be committed, or Ray gave up.
+        TakeFailedError: Some takes could not be committed, too many yielded nothing, or Ray gave up.
     """
     import ray.data  # sets up its logging on import, and takes a second
 
@@ -63,6 +67,8 @@ def ingest_on_ray(
         num_gpus=workers.gpus_each or None,
     )
     errors: list[str] = []
+    in_a_row = 0
+    empty: Counter[str] = Counter()
     try:
         with (
             _interrupts_noticed() as interrupted,
@@ -71,11 +77,18 @@ def ingest_on_ray(
         ):
             for receipt in receipts.iter_rows():
                 errors += [receipt["error"]] if receipt["error"] else []
+                in_a_row = in_a_row + 1 if receipt["error"] else 0
+                empty.update([receipt["empty"]] if receipt["empty"] else [])
                 advance(1)
+                if in_a_row == _MOST_ERRORS_IN_A_ROW or empty.total() > most_empty:
+                    break
                 if interrupted.is_set():
                     raise KeyboardInterrupt
     except RayError as error:
         raise TakeFailedError(f"Ray gave up: {str(error).strip().splitlines()[-1]}") from error
+    if empty.total() > most_empty:
+        reasons = ", ".join(f"{count} {reason}" for reason, count in empty.most_common(3))
+        raise TakeFailedError(f"too many takes yield nothing ({reasons}); max_reject_fraction allows {most_empty} more")
     if errors:
         raise TakeFailedError(f"{errors[0]} ({len(errors)} of {len(todo)} takes failed)")
 
@@ -121,13 +134,15 @@ class _Worker:
 
     def __call__(self, row: dict[str, Any]) -> dict[str, Any]:
         item = self._todo[row["position"]]
-        error = ""
+        error = empty = ""
         with _batched(lambda tally: self._counter.add.remote(tally)) as advance:
             try:
-                ingest_take(item, self._settings, advance=advance)
+                record = ingest_take(item, self._settings, advance=advance)
+                if not record.instants:
+                    empty = next(reject.reason for reject in record.rejects if reject.instant is None)
             except Exception as failure:  # whatever it is, the other takes go on; it fails the run at its end
                 error = f"take {item.take.take_id}: {type(failure).__name__}: {str(failure).strip() or 'no message'}"
-        return {"take_id": item.take.take_id, "error": " ".join(error.split())}
+        return {"take_id": item.take.take_id, "error": " ".join(error.split()), "empty": empty}
 
 
 @contextmanager

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import shutil
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -52,7 +53,7 @@ def collect_garbage(folder: Location, work: Path, *, keep: int = 1, dry_run: boo
     if keep < 1:
         raise ValueError(f"keep: expected at least one version, got {keep}")
     newest = read_manifest(folder / "manifest.json")
-    with locked(work):
+    with locked(work, folder):
         garbage = tuple(_find_garbage(folder, work, newest, keep))
         if not dry_run:
             for item in garbage:
@@ -63,11 +64,12 @@ def collect_garbage(folder: Location, work: Path, *, keep: int = 1, dry_run: boo
     return garbage
 
 
-def requeue(work: Path, reason: str, take_id: str | None = None) -> tuple[Requeued, ...]:
+def requeue(folder: Location, work: Path, reason: str, take_id: str | None = None) -> tuple[Requeued, ...]:
     """Forget what became of takes that were left out as a whole for ``reason``, so that the next ingest tries again.
 
     Args:
-        work: Where the takes of a dataset, finished or not, are made.
+        folder: The dataset, finished or not.
+        work: Where its takes are made.
         reason: As in ``rejects.jsonl``.
         take_id: This take alone.
 
@@ -77,7 +79,7 @@ def requeue(work: Path, reason: str, take_id: str | None = None) -> tuple[Requeu
     if not work.is_dir():
         raise ValueError(f"{work}: no such folder; expected the one where ingest made the dataset's takes")
     requeued: list[Requeued] = []
-    with locked(work):
+    with locked(work, folder):
         for path in sorted(work.glob("*/*/commit.json")):
             record = commit.read_record(path.parent)
             if record is None or record.instants or (take_id is not None and record.take_id != take_id):
@@ -90,7 +92,10 @@ def requeue(work: Path, reason: str, take_id: str | None = None) -> tuple[Requeu
                     break
     if not requeued:
         which = "no take" if take_id is None else f"take {take_id!r} is not"
-        raise ValueError(f"{work}: {which} left out for the reason {reason!r}; rejects.jsonl has the reasons")
+        raise ValueError(
+            f"{work}: {which} left out for the reason {reason!r} by a worker; "
+            "what no worker has looked at, every ingest looks at anew"
+        )
     return tuple(requeued)
 
 
@@ -108,7 +113,7 @@ def _find_garbage(folder: Location, work: Path, newest: Manifest, keep: int) -> 
         elif path.parent == folder / "shards" and str(path) not in needed:
             yield Garbage(path=path, kind="shard", num_bytes=num_bytes)
     keys = {manifest.key for manifest in kept}
-    trees = [path for path in sorted(work.iterdir()) if path.is_dir()]
+    trees = [path for path in sorted(work.iterdir()) if path.is_dir() and re.fullmatch("[0-9a-f]{16}", path.name)]
     for tree in trees:
         if "" not in keys and tree.name not in keys:
             yield Garbage(path=tree, kind="work", num_bytes=_num_bytes(tree))

@@ -24,6 +24,7 @@ from ray.exceptions import RayActorError
 from mas_ray.config.ingest import SamMasks, SamWorkers
 from mas_ray.ingest.masks.sam_image import reduced
 from mas_ray.ingest.masks.sam_prompts import Candidates, Images, Prompts
+from mas_ray.ingest.rejects import MachineError
 
 if TYPE_CHECKING:
     from mas_ray.ingest.masks.sam_network import SamNetwork  # torch loads in the actors alone
@@ -32,7 +33,7 @@ _MAX_BATCHES = 32
 """Whose embeddings an actor keeps: with batches of 8, 1 GB."""
 
 
-class SamPoolError(RuntimeError):
+class SamPoolError(MachineError):
     """An actor died each time a call was tried."""
 
 

@@ -57,7 +57,7 @@ class DatasetSummary:
     instants: int
     views: int
     hours: float
-    """Source time from the first to the last instant of each take, summed."""
+    """Of source time, without gaps."""
     shards: int
     rejects: tuple[RejectCount, ...]
     clips: tuple[ClipRow, ...]
@@ -85,16 +85,15 @@ def summarise(dataset: Location, *, sample: int) -> DatasetSummary:
     manifest = read_manifest(path)
     stride = max(1, -(-sum(shard.rows for shard in manifest.shards) // sample))
     clips = _clips(manifest, path.parent / "rejects.jsonl")
-    views, hours = _extent(path.parent, manifest)
     boxes = np.array([_placed(view, manifest) for row in _sampled(path.parent, manifest, stride) for view in row])
     height, area, column, row = boxes.reshape(-1, 4).T
     return DatasetSummary(
         corpus=manifest.corpus,
         takes_accepted=len(manifest.takes),
         takes_rejected=len(clips) - len(manifest.takes),
-        instants=sum(take.num_instants for take in manifest.takes),
-        views=views,
-        hours=hours,
+        instants=manifest.statistics.num_instants,
+        views=manifest.statistics.num_frames,
+        hours=manifest.statistics.hours,
         shards=len(manifest.shards),
         rejects=manifest.rejects,
         clips=clips,
@@ -158,22 +157,6 @@ def _read_rejects(path: Location) -> Iterator[dict[str, Any]]:
             raise ValueError(
                 f"{path}: line {number}: expected a reject with take_id, reason, instant and view"
             ) from None
-
-
-def _extent(folder: Location, manifest: Manifest) -> tuple[int, float]:
-    """The number of views and the hours; reads names and times alone."""
-    num_views = 0
-    first: dict[str, float] = {}
-    last: dict[str, float] = {}
-    for shard in manifest.shards:
-        with _opened(folder / shard.path) as file:
-            table = file.read(columns=["take_id", "timestamp_s", "views.list.element.name"])
-        num_views += sum(len(chunk.flatten()) for chunk in table["views"].chunks)
-        times = table.group_by("take_id").aggregate([("timestamp_s", "min"), ("timestamp_s", "max")])
-        for row in times.to_pylist():
-            first.setdefault(row["take_id"], row["timestamp_s_min"])
-            last[row["take_id"]] = row["timestamp_s_max"]
-    return num_views, sum(last[take_id] - first[take_id] for take_id in first) / 3600
 
 
 def _sampled(folder: Location, manifest: Manifest, stride: int) -> Iterator[list[dict[str, Any]]]:

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+import hashlib
 from collections.abc import Mapping, Sequence
 from typing import assert_never
 
-from mas_ray.config.ingest import NoSplit, SplitBySubject, SplitByTail, SplitConfig
+from mas_ray.config.ingest import NoSplit, SplitByShare, SplitBySubject, SplitByTail, SplitConfig
 from mas_ray.shards.manifest import InstantRange, Splits
 
 
@@ -18,13 +19,15 @@ def plan_splits(config: SplitConfig, instants: Mapping[str, Sequence[int]], subj
         subjects: Per take, its subject.
 
     Raises:
-        ValueError: A subject is not in the corpus or named twice, nobody is left to train, or a take is too short.
+        ValueError: A subject is not in the corpus or named twice, nobody is left to train, or all takes are too short.
     """
     match config:
         case NoSplit():
             return Splits(train=tuple(_whole(take_id, instants) for take_id in instants), validation=(), test=())
         case SplitBySubject():
             return _by_subject(config, instants, subjects)
+        case SplitByShare():
+            return _by_share(config, instants, subjects)
         case SplitByTail():
             return _by_tail(config, instants)
         case _:
@@ -53,18 +56,39 @@ def _by_subject(config: SplitBySubject, instants: Mapping[str, Sequence[int]], s
     )
 
 
+def _by_share(config: SplitByShare, instants: Mapping[str, Sequence[int]], subjects: Mapping[str, str]) -> Splits:
+    places = {subject: _place(f"{config.seed} {subject}") for subject in {subjects[take_id] for take_id in instants}}
+    test = {subject for subject, place in places.items() if place < config.test}
+    validation = {subject for subject, place in places.items() if place < config.test + config.validation} - test
+    if len(test | validation) == len(places):
+        raise ValueError(f"split: no subject of {len(places)} is left to train; choose smaller shares or another seed")
+    return Splits(
+        train=tuple(_whole(t, instants) for t in instants if subjects[t] not in validation | test),
+        validation=tuple(_whole(t, instants) for t in instants if subjects[t] in validation),
+        test=tuple(_whole(t, instants) for t in instants if subjects[t] in test),
+    )
+
+
+def _place(name: str) -> float:
+    """A number below 1 that looks like chance and is always the same."""
+    return int.from_bytes(hashlib.sha256(name.encode()).digest()[:8]) / 2**64
+
+
 def _by_tail(config: SplitByTail, instants: Mapping[str, Sequence[int]]) -> Splits:
     lengths = (config.validation, config.gap, config.test)
     if min(lengths) < 0:
         raise ValueError(f"split: validation, gap and test must not be negative, got {lengths}")
     train, validation, test = [], [], []
+    if max(map(len, instants.values())) <= sum(lengths):
+        raise ValueError(
+            f"split: no take has more instants than validation {config.validation}, gap {config.gap} and test "
+            f"{config.test} take; the longest has {max(map(len, instants.values()))}"
+        )
     for take_id, held in instants.items():
         num_train = len(held) - sum(lengths)
         if num_train < 1:
-            raise ValueError(
-                f"split: take {take_id!r} has {len(held)} instants; validation {config.validation}, gap {config.gap} "
-                f"and test {config.test} leave none to train"
-            )
+            train.append(_whole(take_id, instants))
+            continue
         bounds = [*held, held[-1] + 1]
         gap = num_train + config.validation
         cuts = ((train, 0, num_train), (validation, num_train, gap), (test, gap + config.gap, len(held)))

@@ -24,7 +24,7 @@ from mas_ray.shards.write import write_rows
 
 
 def _without_ray(patch):
-    def here(todo, settings, workers, *, watch):
+    def here(todo, settings, workers, *, most_empty, watch):
         for item in todo:
             ingest_take(item, settings, advance=lambda tally: None)
 
@@ -238,7 +238,7 @@ def test_gc_leaves_what_an_unfinished_ingest_has_committed(folder, capsys, monke
 def test_gc_asks_for_a_version_and_for_nobody_writing(folder, capsys):
     assert main(["gc", str(folder / "dataset"), "--keep", "0"]) == 1
     assert "keep: expected at least one version, got 0" in capsys.readouterr().err
-    with locked(folder / "dataset" / "work"):
+    with locked(folder / "dataset" / "work", folder / "dataset"):
         assert main(["gc", str(folder / "dataset")]) == 1
     assert "another process is writing" in capsys.readouterr().err
 

@@ -14,6 +14,7 @@ from moving_square import figure_mask, picture, write_take, write_video
 from mas_ray.config.ingest import CropConfig, DecodeLimits, FrameSampling, MaskQualityConfig, ProvidedMasks
 from mas_ray.corpora.folder import takes
 from mas_ray.ingest import commit, take_rows, take_work
+from mas_ray.ingest.rejects import MachineError
 from mas_ray.ingest.take_rows import TakeSettings
 from mas_ray.ingest.take_work import PlannedTake, ingest_take
 from mas_ray.ingest.tally import Tally
@@ -238,6 +239,28 @@ def test_killed_at_any_step_ends_in_the_same_bytes(tmp_path):
         assert outcome["digest"] == result["clean"], number
         leftovers = set(outcome["left"]) - {"part.parquet", "rejected.parquet", "commit.json"}
         assert leftovers <= {"attempts"}, number
+
+
+def test_what_nobody_foresaw_rejects_the_take_and_says_what_it_was(take, tmp_path, monkeypatch):
+    def fail(*_):
+        raise ZeroDivisionError("two\nlines")
+
+    monkeypatch.setattr(take_rows, "view_row", lambda *_, **__: fail())
+    record = run(take, tmp_path / "work")
+    assert [(r.reason, r.detail) for r in record.rejects] == [("failed", "ZeroDivisionError: two lines")]
+    assert record.instants == ()
+    assert rows_of(tmp_path / "work") == []
+
+
+@pytest.mark.parametrize("error", [MachineError("an actor died"), MemoryError(), OSError("gone")])
+def test_a_machine_that_fails_is_no_fault_of_the_take(take, tmp_path, monkeypatch, error):
+    def fail(*_):
+        raise error
+
+    monkeypatch.setattr(take_rows, "view_row", lambda *_, **__: fail())
+    with pytest.raises(type(error)):
+        run(take, tmp_path / "work")
+    assert not (tmp_path / "work" / "commit.json").exists()
 
 
 def test_a_full_disk_is_no_fault_of_the_take(take, tmp_path, monkeypatch):

@@ -12,7 +12,7 @@ def ingested(monkeypatch):
     """Run the workers' code in this process; gives the takes that needed work."""
     done = []
 
-    def here(todo, settings, workers, *, watch):
+    def here(todo, settings, workers, *, most_empty, watch):
         for item in todo:
             done.append(item.take.take_id)
             ingest_take(item, settings, advance=lambda tally: None)

@@ -22,6 +22,7 @@ from mas_ray.ingest import commit, fingerprint
 from mas_ray.pipelines import ingest as pipeline
 from mas_ray.pipelines.dataset_lock import locked
 from mas_ray.pipelines.ingest import ingest
+from mas_ray.pipelines.ingest_workers import TakeFailedError
 from mas_ray.shards.manifest import InstantRange, Statistics, damaged_shards, digest_rows, read_manifest, write_manifest
 from mas_ray.shards.read import read_dataset, read_split
 
@@ -350,8 +351,39 @@ def test_folders_are_checked(job, ingested, tmp_path):
         ingest(replace(job, root=str(tmp_path / "empty")))
 
 
+@pytest.mark.parametrize("name", ["rejects.jsonl", "rejected.parquet", "job.json"])
+def test_a_file_that_was_deleted_comes_back(job, ingested, name):
+    first = ingest(job)
+    content = (Path(job.output) / name).read_bytes()
+    (Path(job.output) / name).unlink()
+    ingested.clear()
+    assert ingest(job) == first
+    assert ingested == []
+    assert (Path(job.output) / name).read_bytes() == content
+
+
+@pytest.mark.slow
+@pytest.mark.ray
+def test_too_many_takes_without_anything_stop_the_rest(tmp_path):
+    for i in range(300):
+        (tmp_path / "corpus").mkdir(exist_ok=True)
+        (tmp_path / "corpus" / f"{i:03d}.mp4").write_text(f"no video {i}")
+    job = IngestJob(
+        root=str(tmp_path / "corpus"),
+        output=str(tmp_path / "dataset"),
+        masks=ProvidedMasks(),
+        max_reject_fraction=0.01,
+    )
+    with pytest.raises(TakeFailedError, match=r"too many takes yield nothing \(\d+ unreadable_video\).* allows 3 more"):
+        ingest(job)
+    assert len(list((tmp_path / "dataset").rglob("commit.json"))) < 300
+
+
 def test_two_ingests_into_one_folder(job, ingested):
-    with locked(Path(job.output) / "work"), pytest.raises(ValueError, match="another process is writing"):
+    with (
+        locked(Path(job.output) / "work", Path(job.output)),
+        pytest.raises(ValueError, match="another process is writing"),
+    ):
         ingest(job)
     ingest(job)
 

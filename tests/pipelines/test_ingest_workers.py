@@ -55,4 +55,4 @@ def test_a_take_is_a_task_until_there_are_too_many(monkeypatch, num_takes, num_t
     take = Take(take_id="t", subject="s", action="a", clips=())
     todo = [PlannedTake(take=take, folder=Path("t"), content="c", footage="f")] * num_takes
     with pytest.raises(AskedError):
-        ingest_workers.ingest_on_ray(todo, SETTINGS, Workers(), watch=lambda tally: None)
+        ingest_workers.ingest_on_ray(todo, SETTINGS, Workers(), most_empty=0, watch=lambda tally: None)

@@ -139,6 +139,22 @@ def test_a_take_that_changes_after_the_listing_is_set_aside(job, tmp_path, inges
     assert ("changed_while_read", 1) in [(reject.reason, reject.count) for reject in manifest.rejects]
 
 
+def test_a_work_folder_belongs_to_one_dataset(job, tmp_path, ingested, capsys):
+    (tmp_path / "home" / "photos").mkdir(parents=True)
+    with pytest.raises(ValueError, match=r"work: .*home holds other things; expected a folder of its own"):
+        ingest(replace(job, work=str(tmp_path / "home")))
+    ingest(job)
+    with pytest.raises(ValueError, match=r"work: .* holds fsspec\+memory://.*/dataset; expected a folder of its own"):
+        ingest(replace(job, output=f"{job.output}2"))
+    assert main(["gc", job.output, "--work", str(tmp_path / "home")]) == 1
+    (Path(job.work) / "mine").mkdir()
+    assert main(["gc", job.output, "--work", job.work]) == 0
+    assert (Path(job.work) / "mine").is_dir()
+    assert (tmp_path / "home" / "photos").is_dir()
+    with pytest.raises(ValueError, match=r"work: .* is on a disk, where takes are made in .*work; leave it away"):
+        ingest(replace(on_disk(job, tmp_path), work=job.work))
+
+
 def test_a_dataset_in_a_store_needs_a_work_folder(job):
     with pytest.raises(ValueError, match=r"^work: fsspec.* is no disk; name a folder"):
         ingest(replace(job, work=None))

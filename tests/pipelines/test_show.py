@@ -43,7 +43,7 @@ def test_figures(dataset):
     summary = summarise(dataset / "manifest.json", sample=100)
     assert (summary.takes_accepted, summary.takes_rejected) == (3, 1)
     assert (summary.instants, summary.views, summary.shards) == (24, 96, 3)
-    assert summary.hours == pytest.approx(3 * 7 / 4 / 3600)
+    assert summary.hours == pytest.approx(3 * 8 / 4 / 3600)
     assert summary.sampled_every == 1
     assert sum(summary.mask_height_px.counts) == 96
     assert 0 < summary.column_px.edges[0] < summary.column_px.edges[-1] < 128

@@ -1,6 +1,6 @@
 import pytest
 
-from mas_ray.config.ingest import NoSplit, SplitBySubject, SplitByTail
+from mas_ray.config.ingest import NoSplit, SplitByShare, SplitBySubject, SplitByTail
 from mas_ray.shards.manifest import InstantRange
 from mas_ray.shards.splits import plan_splits
 
@@ -29,7 +29,8 @@ def test_subjects_are_held_out_whole():
         (SplitBySubject(validation=(), test=("dora",)), "unknown subject 'dora'; the dataset has anna, bert, cora"),
         (SplitBySubject(validation=("bert",), test=("bert",)), "'bert' is both in validation and in test"),
         (SplitBySubject(validation=("anna",), test=("bert", "cora")), "no subject is left to train"),
-        (SplitByTail(test=5, gap=3, validation=2), "take 'a1' has 10 instants; validation 2, gap 3 and test 5 leave"),
+        (SplitByTail(test=5, gap=3, validation=2), "no take has more instants than .* take; the longest has 10"),
+        (SplitByShare(validation=0.0, test=0.99999), "no subject of 3 is left to train"),
         (SplitByTail(test=-1), "must not be negative"),
     ],
 )
@@ -48,6 +49,36 @@ def test_tail_counts_instants_that_are_there():
         for name in ("train", "validation", "test")
     }
     assert chosen == {"train": [0, 2], "validation": [4, 10], "test": [14, 16, 18]}
+
+
+def test_a_take_too_short_for_a_tail_trains_as_a_whole():
+    instants = INSTANTS | {"b": (4, 6)}
+    splits = plan_splits(SplitByTail(test=5, gap=2, validation=2), instants, SUBJECTS)
+    assert InstantRange(take_id="b", start=4, stop=7) in splits.train
+    assert names(splits.test) == names(splits.validation) == ["a1", "a2", "c"]
+
+
+def test_shares_hold_out_subjects_whole_and_a_corpus_that_grows_moves_nobody():
+    subjects = {f"t{i}": f"s{i // 2}" for i in range(2000)}
+    split = SplitByShare(validation=0.1, test=0.2)
+    whole = plan_splits(split, {take_id: (0,) for take_id in subjects}, subjects)
+    assert abs(len(whole.test) / 2000 - 0.2) < 0.04
+    assert abs(len(whole.validation) / 2000 - 0.1) < 0.04
+    assert sorted(names(whole.train + whole.validation + whole.test)) == sorted(subjects)
+    for ranges in (whole.train, whole.validation, whole.test):
+        held = names(ranges)
+        assert all(f"t{int(take_id[1:]) ^ 1}" in held for take_id in held)
+    part = plan_splits(split, {f"t{i}": (0,) for i in range(300)}, subjects)
+    assert set(part.test) < set(whole.test)
+    assert set(part.validation) < set(whole.validation)
+    other = plan_splits(SplitByShare(validation=0.1, test=0.2, seed=1), {t: (0,) for t in subjects}, subjects)
+    assert set(other.test) != set(whole.test)
+
+
+@pytest.mark.parametrize("shares", [(-0.1, 0.1), (0.5, 0.5)])
+def test_shares_leave_something(shares):
+    with pytest.raises(ValueError, match="at least 0 and together less than 1"):
+        SplitByShare(validation=shares[0], test=shares[1])
 
 
 def test_tail_parts_of_length_zero_have_no_range():
