@@ -12,7 +12,7 @@ import tyro
 from mas_ray.cli.run_summary import print_run
 from mas_ray.config import codec
 from mas_ray.config.cascade import CascadeConfig, cpu_cascade, mixed_view_finetune, paper_cascade
-from mas_ray.config.jobs import TrainJob, Workers
+from mas_ray.config.jobs import Execution, TrainJob, Workers
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -36,6 +36,8 @@ class Flags:
     """Ray Train workers."""
     gpus: bool = False
     """Give each worker a GPU."""
+    precision: Literal["float32", "bfloat16"] = "float32"
+    """Of the networks' layers; everything else is always float32."""
     tracking_uri: str | None = None
     """MLflow tracking URI; without it a SQLite file in the storage."""
     job: str | None = None
@@ -72,6 +74,7 @@ def _job(flags: Flags) -> TrainJob:
         initial=flags.initial,
         cascade=_cascade(flags),
         workers=Workers(num=flags.workers, gpus_each=1.0 if flags.gpus else 0.0),
+        execution=Execution(precision=flags.precision),
         tracking_uri=flags.tracking_uri,
     )
 

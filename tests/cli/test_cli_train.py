@@ -7,7 +7,7 @@ from fresh_checkpoint import save_fresh
 from mas_ray.cli.main import main
 from mas_ray.config import codec
 from mas_ray.config.cascade import cpu_cascade, mixed_view_finetune
-from mas_ray.config.jobs import TrainJob
+from mas_ray.config.jobs import Execution, TrainJob
 from mas_ray.pipelines.show_run import RunSummary, StageRow
 from mas_ray.tracking.mlflow_runs import Runs, open_store
 from mas_ray.tracking.registry import register
@@ -96,3 +96,9 @@ def test_the_mixed_recipe_of_a_registered_checkpoint(tmp_path, trained, empty_st
     (job,) = trained
     assert job.cascade == mixed_view_finetune(replace(cpu_cascade(), seed=7))
     assert job.initial == "models:/people@candidate"
+
+
+def test_layers_may_be_computed_in_bfloat16(trained):
+    assert main(["train", "--manifest", "m.json", "--precision", "bfloat16"]) == 0
+    assert main(["train", "--manifest", "m.json"]) == 0
+    assert [job.execution for job in trained] == [Execution(precision="bfloat16"), Execution()]
