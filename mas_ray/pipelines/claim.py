@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import fcntl
 import hashlib
+import uuid
 from collections.abc import Generator
 from contextlib import contextmanager
 from dataclasses import dataclass, fields
@@ -88,6 +89,14 @@ def claim(run: Path, record: RunRecord) -> None:
     ):
         if getattr(found, field) != getattr(record, field):
             raise ValueError(f"{path}: this run {difference}; choose another name or delete it")
+
+
+def identity(run: Path) -> str:
+    """What a run is known by outside its folder. Drawn once, so that a folder made anew is another run."""
+    path = run / "id"
+    if not path.is_file():
+        write_text(path, uuid.uuid4().hex[:16])
+    return path.read_text()
 
 
 @contextmanager

@@ -1,8 +1,9 @@
 """The run folder of a training: what lies where, and what it says. Reading it needs neither torch nor Ray.
 
-``job.json``; ``stages/<i>-<stage>/`` with Ray's checkpoints, ``metrics.jsonl`` (the spool), ``overlays/epoch<n>/`` and
-``stage.json``; ``initial/`` and ``initial.json`` if it started from a registered model; ``cascade.json`` when all
-stages are finished; ``tracking.json``, what MLflow has taken of all that.
+``run.json`` and ``id``, what it is a run of and what it is known by; ``job.json``; ``stages/<i>-<stage>/`` with Ray's
+checkpoints, ``metrics.jsonl`` (the spool), ``overlays/epoch<n>/`` and ``stage.json``; ``initial/`` and ``initial.json``
+if it started from a registered model; ``cascade.json`` when all stages are finished; ``tracking.json``, what MLflow has
+taken of all that.
 """
 
 from __future__ import annotations

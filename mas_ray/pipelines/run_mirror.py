@@ -23,6 +23,7 @@ from typing import TYPE_CHECKING, Any
 
 from mas_ray.config import codec
 from mas_ray.config.jobs import TrainJob
+from mas_ray.pipelines.claim import identity
 from mas_ray.pipelines.progress import note
 from mas_ray.pipelines.run_folder import (
     TrackingRecord,
@@ -81,7 +82,7 @@ class Mirror:
     def __init__(self, job: TrainJob, run: Path) -> None:
         self._job = job
         self._run = run
-        self._key = hashlib.sha256(str(run).encode()).hexdigest()[:16]  # whatever characters the path has
+        self._key = identity(run)
         self._runs: Runs | None = None
         self._ids: dict[str, str] = {}
         self._record = read_tracking(run)

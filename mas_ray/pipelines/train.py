@@ -21,7 +21,7 @@ from mas_ray.config.ablations import ablated
 from mas_ray.config.cascade import CascadeConfig
 from mas_ray.config.jobs import TrainJob
 from mas_ray.pipelines import session
-from mas_ray.pipelines.claim import check_inputs, claim, locked
+from mas_ray.pipelines.claim import check_inputs, claim, identity, locked
 from mas_ray.pipelines.failures import StopAtOnce
 from mas_ray.pipelines.named_checkpoint import default_store, fetch_registered, is_registered
 from mas_ray.pipelines.progress import Advance, progress
@@ -37,7 +37,6 @@ from mas_ray.pipelines.stage_pictures import PicturesOverTime, draw_epoch
 from mas_ray.pipelines.teach import write_teaching
 from mas_ray.pipelines.worker import StageRun, train_stage
 from mas_ray.shards.location import Location, RemotePath, absolute, location, remove_tree
-from mas_ray.shards.manifest import file_sha256
 from mas_ray.shards.write import write_text
 from mas_ray.tracking.report_spool import ReportSpool
 from mas_ray.tracking.spool import read_spool
@@ -170,11 +169,11 @@ def _discard_later_stages(run: Path, cascade: CascadeConfig, index: int) -> None
 def _checkpoint_store(job: TrainJob, run: Path) -> Location | None:
     """Where the job keeps the checkpoints of this run, if not in the run folder.
 
-    Named after what decides the run's weights: another run of the same name never goes on from them.
+    Another run of the same name never goes on from them, nor one whose folder was deleted and made anew.
     """
     if job.checkpoints is None:
         return None
-    return location(job.checkpoints) / f"{job.name}-{file_sha256(run / 'run.json')[:16]}"
+    return location(job.checkpoints) / f"{job.name}-{identity(run)}"
 
 
 def _fit(stage_run: StageRun, folder: Path, spool: Path, store: Location | None) -> tuple[Path, Progress]:

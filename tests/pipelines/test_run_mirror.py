@@ -194,6 +194,24 @@ def test_a_lost_record_doubles_nothing(job):
     _check_store(f"sqlite:///{job.storage}/mlflow.db", num_epochs=3)
 
 
+def test_a_run_folder_made_anew_is_another_run(job):
+    """Of the same path; the first one's metrics, parameters and model stay its own."""
+    mirror = Mirror(job, _run(job))
+    _finish_all(job)
+    mirror.update("FINISHED")
+    shutil.rmtree(_run(job))
+    _run(job).mkdir()
+    (_run(job) / "job.json").write_text(codec.dumps(job))
+    mirror = Mirror(job, _run(job))
+    _finish_all(job)
+    mirror.update("FINISHED")
+    client = MlflowClient(tracking_uri=f"sqlite:///{job.storage}/mlflow.db")
+    assert len(client.search_runs([client.get_experiment_by_name("mas-ray").experiment_id])) == 8
+    first, second = sorted(client.search_model_versions("name='mas-ray'"), key=lambda found: int(found.version))
+    assert first.run_id != second.run_id
+    assert client.get_model_version_by_alias("mas-ray", "candidate").version == second.version
+
+
 def test_a_store_that_loses_the_run_gets_it_again(job):
     mirror = Mirror(job, _run(job))
     _report(job, 0, [0, 1, 2])
