@@ -99,16 +99,16 @@ class Mirror:
             status: How the run ended; None while it goes on.
 
         Raises:
-            STORE_ERRORS: The store does not take something.
-            ValueError: It cannot be opened.
+            ValueError: The store cannot be opened.
+            Exception: It does not take something; clients of artifact stores have errors of their own.
         """
-        from mas_ray.tracking.mlflow_runs import STORE_ERRORS, Runs, open_store
+        from mas_ray.tracking.mlflow_runs import Runs, open_store
 
         if self._runs is None:
             self._runs = Runs(open_store(self._job.tracking_uri, storage=self._run.parent), self._run.parent)
         try:
             self._hand_over(status)
-        except STORE_ERRORS:
+        except Exception:
             self._runs = None  # it may come back without what it had: look again next time
             self._ids.clear()
             raise
@@ -222,7 +222,7 @@ class _Thread:
             note("MLflow has not taken everything; the run folder has it, the same command again hands it over")
 
     def _follow(self) -> None:
-        from mas_ray.tracking.mlflow_runs import STORE_ERRORS, first_line
+        from mas_ray.tracking.mlflow_runs import first_line
 
         closing = False
         while not closing:
@@ -230,7 +230,7 @@ class _Thread:
             try:
                 self._mirror.update(self._status if closing else None)
                 self._failing = False
-            except (*STORE_ERRORS, ValueError) as error:
+            except Exception as error:  # whatever it is, the thread must outlive it
                 if not self._failing:
                     _log.warning("MLflow does not take the run for now: %s", first_line(error))
                 self._failing = True

@@ -275,6 +275,26 @@ def test_a_store_that_hangs_later_delays_nothing_and_is_given_up_at_the_end(job,
     assert not read.complete
 
 
+def test_an_artifact_store_with_errors_of_its_own_is_asked_again(job, monkeypatch):
+    """Those of boto3 are plain exceptions."""
+    log_artifacts, calls = MlflowClient.log_artifacts, []
+
+    def fail_at_first(*arguments, **named):
+        calls.append(arguments)
+        if len(calls) < 3:
+            raise Exception("Failed to upload model.pt: the endpoint is away")
+        log_artifacts(*arguments, **named)
+
+    monkeypatch.setattr(MlflowClient, "log_artifacts", fail_at_first)
+    with mirrored(job, _run(job)):
+        _finish_all(job)
+        deadline = time.monotonic() + 20
+        while len(calls) < 3:
+            assert time.monotonic() < deadline, "it was not asked again"
+            time.sleep(0.05)
+    _check_store(f"sqlite:///{job.storage}/mlflow.db", num_epochs=3)
+
+
 @pytest.mark.slow
 def test_a_server_that_hangs_and_then_answers_gets_all_of_it(job, tmp_path, monkeypatch):
     """A real tracking server behind a door: shut as the run goes on, open before its end."""
