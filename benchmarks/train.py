@@ -333,10 +333,11 @@ def _train_under_ray(turns: _Turns, manifest: Path) -> dict[str, float]:
         start, start_cpu = time.perf_counter(), time.process_time()
         for _ in islice(steps, turns.steps):
             pass
-        _leave(turns.file("ray", turn, worker.rank), time.perf_counter() - start, time.process_time() - start_cpu)
+        seconds = time.perf_counter() - start, time.process_time() - start_cpu
         start = time.perf_counter()
         ray.train.report({"turn": turn})
         report_s.append(time.perf_counter() - start)
+        _leave(turns.file("ray", turn, worker.rank), *seconds)  # last: the bare loop's turn begins here
     steps.close()
     metrics = list(islice(train(shards), 1, turns.num_turns * turns.steps))
     start = time.process_time()
