@@ -18,7 +18,7 @@ class HostFigures:
     def __init__(self, device: torch.device) -> None:
         self._device = device
         self._process = psutil.Process()
-        self._measures_load = device.type == "cuda" and importlib.util.find_spec("pynvml") is not None
+        self._measures_load = device.type == "cuda" and _tells_load(device)
         self._begin()
 
     def sample(self) -> None:
@@ -59,3 +59,14 @@ class HostFigures:
         psutil.cpu_percent()
         if self._device.type == "cuda":
             torch.cuda.reset_peak_memory_stats(self._device)
+
+
+def _tells_load(device: torch.device) -> bool:
+    """Whether NVML is there and knows the load of the device; it does not of a part of a GPU (MIG)."""
+    if importlib.util.find_spec("pynvml") is None:
+        return False
+    try:
+        torch.cuda.utilization(device)
+    except Exception:  # NVML has errors of its own; a figure is no reason to stop a training
+        return False
+    return True

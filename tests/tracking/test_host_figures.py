@@ -33,7 +33,7 @@ def test_work_and_memory_of_an_epoch_show(monkeypatch):
 
 def test_a_gpu_is_measured_where_there_is_one(monkeypatch):
     """A fake one: where the figures come from, that load is a mean, and that the peak begins anew with each epoch."""
-    resets, loads = [], iter((10, 50, 90, 30))
+    resets, loads = [], iter((0, 10, 50, 90, 30))  # the first to see whether there are any
     monkeypatch.setattr(module, "_SAMPLE_EVERY_S", 0.0)
     monkeypatch.setattr(module.importlib.util, "find_spec", lambda name: object() if name == "pynvml" else None)
     monkeypatch.setattr(torch.cuda, "utilization", lambda device: next(loads))
@@ -46,6 +46,22 @@ def test_a_gpu_is_measured_where_there_is_one(monkeypatch):
     assert (figures["system/gpu_memory_gib"], figures["system/gpu_percent"]) == (3.0, 50.0)
     assert len(resets) == 2
     assert host.take()["system/gpu_percent"] == 30.0
+
+
+def test_a_gpu_that_does_not_tell_its_load_stops_nothing(monkeypatch):
+    def not_supported(device):
+        raise Exception("Not Supported")
+
+    monkeypatch.setattr(module, "_SAMPLE_EVERY_S", 0.0)
+    monkeypatch.setattr(module.importlib.util, "find_spec", lambda name: object() if name == "pynvml" else None)
+    monkeypatch.setattr(torch.cuda, "utilization", not_supported)
+    monkeypatch.setattr(torch.cuda, "max_memory_allocated", lambda device: 3 * GIB)
+    monkeypatch.setattr(torch.cuda, "reset_peak_memory_stats", lambda device: None)
+    host = HostFigures(torch.device("cuda", 0))
+    host.sample()
+    figures = host.take()
+    assert figures["system/gpu_memory_gib"] == 3.0
+    assert "system/gpu_percent" not in figures
 
 
 def test_samples_within_a_second_cost_nothing(monkeypatch):
