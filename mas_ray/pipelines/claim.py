@@ -9,6 +9,7 @@ from collections.abc import Generator
 from contextlib import contextmanager
 from dataclasses import dataclass, fields
 from pathlib import Path
+from urllib.parse import urlsplit
 
 from mas_ray.checkpoint import checkpoint_folder, load_checkpoint
 from mas_ray.config import codec
@@ -39,8 +40,14 @@ def check_inputs(job: TrainJob) -> RunRecord:
 
     Raises:
         ValueError: A dataset is missing, damaged, empty or too small, the single-view dataset, the initial checkpoint
-            or the backbone's weights are not what the cascade needs, or the batch does not divide among the workers.
+            or the backbone's weights are not what the cascade needs, the batch does not divide among the workers, or
+            there is a password in the job, which every checkpoint has a copy of.
     """
+    if job.tracking_uri is not None and urlsplit(job.tracking_uri).password is not None:
+        raise ValueError(
+            "tracking_uri: credentials in an address end up in records; expected them in the environment "
+            "(MLFLOW_TRACKING_USERNAME and MLFLOW_TRACKING_PASSWORD, or what the database's own tools read)"
+        )
     cascade, path = job.cascade, location(job.manifest)
     manifest = _read_dataset(path)
     num_steps(count_rows(path.parent, manifest, "train"), cascade.batch_size, cascade.steps_per_epoch)

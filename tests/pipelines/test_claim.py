@@ -81,6 +81,13 @@ def test_a_teacher_of_the_first_stage_is_the_initial_checkpoint(job):
         check_inputs(replace(_taught(job), initial=None))
 
 
+def test_a_password_never_gets_into_a_record(job):
+    with pytest.raises(ValueError, match="tracking_uri: credentials in an address end up in records") as caught:
+        check_inputs(replace(job, tracking_uri="https://me:secret@tracking:5000"))
+    assert "secret" not in str(caught.value)
+    check_inputs(replace(job, tracking_uri="https://tracking:5000"))
+
+
 def test_a_folder_never_mixes_two_runs(job, tmp_path):
     run = tmp_path / "run"
     run.mkdir()
