@@ -27,6 +27,7 @@ from mas_ray.pipelines.claim import identity
 from mas_ray.pipelines.progress import note
 from mas_ray.pipelines.run_folder import (
     TrackingRecord,
+    finished_stages,
     read_cascade_result,
     read_stage_result,
     read_tracking,
@@ -60,8 +61,10 @@ def mirrored(job: TrainJob, run: Path) -> Generator[None]:
     """
     before = read_tracking(run)
     if before is not None and before.complete and before.tracking_uri == tracking_uri_of(job):
-        yield
-        return
+        if _is_all(before, job, run):
+            yield
+            return
+        write_text(run / "tracking.json", codec.dumps(replace(before, done=(), complete=False)))
     if before is None:
         from mas_ray.tracking.mlflow_runs import open_store  # two seconds of imports
 
@@ -74,6 +77,13 @@ def mirrored(job: TrainJob, run: Path) -> Generator[None]:
         thread.close("KILLED" if isinstance(error, KeyboardInterrupt) else "FAILED")
         raise
     thread.close("FINISHED")
+
+
+def _is_all(record: TrackingRecord, job: TrainJob, run: Path) -> bool:
+    """Whether there is nothing to add to a store that had all of a run: no stage to repeat, no model to register."""
+    name = record.model and record.model.split("/")[1]
+    registered = job.registered_model is None or job.registered_model == name
+    return registered and len(finished_stages(run, job.cascade)) == len(job.cascade.stages)
 
 
 class Mirror:

@@ -124,6 +124,24 @@ def test_a_complete_store_is_not_asked_again(job, monkeypatch):
         pass
 
 
+def test_a_stage_that_is_repeated_and_a_model_that_is_wanted_later_are_handed_over(job):
+    with mirrored(replace(job, registered_model=None), _run(job)):
+        _finish_all(job)
+    with mirrored(job, _run(job)):
+        pass
+    _check_store(f"sqlite:///{job.storage}/mlflow.db", num_epochs=3)
+    shutil.rmtree(stage_folder(_run(job), job.cascade, 2))
+    with mirrored(job, _run(job)):
+        _report(job, 2, [0, 1, 2, 3])
+        _finish(job, 2)
+    client = MlflowClient(tracking_uri=f"sqlite:///{job.storage}/mlflow.db")
+    (limbs,) = (run for run in _stage_runs(client) if run.info.run_name == "limbs")
+    assert len(client.get_metric_history(limbs.info.run_id, "loss/total")) == 4
+    record = read_tracking(_run(job))
+    assert record is not None
+    assert record.complete
+
+
 def test_metrics_come_while_the_run_goes_on(job):
     client = MlflowClient(tracking_uri=f"sqlite:///{job.storage}/mlflow.db")
     with mirrored(job, _run(job)):
