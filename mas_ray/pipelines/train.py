@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any
 
 import ray.train
-from ray.exceptions import RayTaskError
+from ray.exceptions import RayError
 from ray.train.torch import TorchTrainer
 
 from mas_ray.checkpoint import Progress, checkpoint_folder, load_checkpoint
@@ -24,7 +24,7 @@ from mas_ray.pipelines import session
 from mas_ray.pipelines.claim import check_inputs, claim, identity, locked
 from mas_ray.pipelines.failures import StopAtOnce
 from mas_ray.pipelines.named_checkpoint import default_store, fetch_registered, is_registered
-from mas_ray.pipelines.progress import Advance, progress
+from mas_ray.pipelines.progress import Advance, note, progress
 from mas_ray.pipelines.run_folder import (
     CascadeResult,
     InitialCheckpoint,
@@ -140,12 +140,12 @@ def _train_stages(job: TrainJob, run: Path, results: list[StageResult]) -> list[
                     config=stage.teacher,
                     workers=job.workers,
                 )
-            except RayTaskError as error:
+            except RayError as error:
                 raise StageFailedError(f"stage {stage.name!r}: its teacher failed: {_last_line(error)}") from error
         pictures = PicturesOverTime(folder, stage.name, num_epochs=stage.num_epochs, manifest=location(job.manifest))
         with _following(spool, _title(job, index), stage.num_epochs, pictures.see):
             chosen, taken = _fit(stage_run, folder, spool, store)
-        draw_epoch(folder, stage.name, taken.num_epochs, location(job.manifest))
+        _draw_chosen(folder, stage.name, taken.num_epochs, location(job.manifest))
         result = StageResult(
             stage=stage.name,
             checkpoint=str(chosen.relative_to(run)),
@@ -154,6 +154,14 @@ def _train_stages(job: TrainJob, run: Path, results: list[StageResult]) -> list[
         results.append(result)
         write_text(folder / "stage.json", codec.dumps(result))  # last: from here on the stage is not touched again
     return results
+
+
+def _draw_chosen(folder: Path, stage: str, num_epochs: int, manifest: Location) -> None:
+    """Pictures of what a stage hands on; a stage does not fail for want of them."""
+    try:
+        draw_epoch(folder, stage, num_epochs, manifest)
+    except (OSError, ValueError, RuntimeError) as error:
+        note(f"stage {stage}: no pictures: {_last_line(error)}")
 
 
 def _title(job: TrainJob, index: int) -> str:

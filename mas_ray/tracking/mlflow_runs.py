@@ -30,7 +30,7 @@ _LARGEST_PARAM_BATCH = 100
 # quarter of an hour of one request to a server that hangs.
 _SETTINGS = {
     "MLFLOW_HTTP_REQUEST_TIMEOUT": "10",
-    "MLFLOW_HTTP_REQUEST_MAX_RETRIES": "1",
+    "MLFLOW_HTTP_REQUEST_MAX_RETRIES": "0",  # it would repeat what the server may have done already
     "MLFLOW_HTTP_REQUEST_BACKOFF_FACTOR": "1",
     "MLFLOW_SUPPRESS_PRINTING_URL_TO_STDOUT": "true",
 }
@@ -38,7 +38,7 @@ _log = logging.getLogger(__name__)
 
 
 def open_store(tracking_uri: str | None, *, storage: Path) -> MlflowClient:
-    """Open an MLflow store; one request to a server then takes half a minute at most, unless the user set otherwise.
+    """Open an MLflow store; one request to a server then takes ten seconds at most, unless the user set otherwise.
 
     Args:
         tracking_uri: Where runs are kept; None: the SQLite file ``<storage>/mlflow.db``, artifacts beside it.
