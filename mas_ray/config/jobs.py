@@ -125,7 +125,7 @@ class TrainJob:
     """Folder of runs; this run lives in ``<storage>/<name>``, on a disk that every machine of the cluster sees."""
     checkpoints: str | None = None
     """Where checkpoints are kept while a stage trains: a folder, or its URI in an object store. None: in the run
-    folder, where the one that a stage hands on always ends."""
+    folder, where the one that a stage hands on always ends. Pictures are of that one alone if this is set."""
     single_view_manifest: str | None = None
     """``manifest.json`` of a dataset of single views, for stages with a ``single_view_share``."""
     initial: str | None = None
