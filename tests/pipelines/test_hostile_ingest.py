@@ -16,7 +16,7 @@ from mas_ray.pipelines.ingest import ingest
 
 @pytest.mark.slow
 def test_every_hostile_clip_has_the_expected_outcome_and_nothing_is_written_elsewhere(tmp_path, monkeypatch):
-    def here(todo, settings, workers, *, watch):
+    def here(todo, settings, workers, *, most_empty, watch):
         for item in todo:
             ingest_take(item, settings, advance=lambda tally: None)
 

@@ -27,7 +27,7 @@ pipeline.session.connect = nullcontext
 pipeline.session.require = lambda workers, what, beside: None
 
 
-def here(todo, settings, workers, *, watch):
+def here(todo, settings, workers, *, most_empty, watch):
     for item in todo:  # each is decoded once; what workers do when they are killed is tested with them
         done = base / "done" / item.content
         if not done.exists():
