@@ -1,9 +1,9 @@
 """The checkpoint directory: everything needed to go on, and everything needed to predict.
 
 ``FORMAT``, ``job.json`` (the TrainJob), ``skeleton.json``, ``model.pt``, ``progress.json``, and what only going on
-needs: ``optimizer.pt``, and ``trained.pt`` with the weights themselves where ``model.pt`` has their average. A model is
-rebuilt from the job *in the checkpoint*, never from today's defaults. Tensors are loaded with ``weights_only``: a
-checkpoint can hold no code.
+needs: ``optimizer.pt``, ``trained.pt`` with the weights themselves where ``model.pt`` has their average, and
+``report.json`` with the figures of its epoch. A model is rebuilt from the job *in the checkpoint*, never from today's
+defaults. Tensors are loaded with ``weights_only``: a checkpoint can hold no code.
 """
 
 from __future__ import annotations

@@ -30,6 +30,8 @@ from mas_ray.shards.manifest import read_manifest
 from mas_ray.shards.write import write_text
 from mas_ray.skeleton import H36M_18
 from mas_ray.tracking.host_figures import HostFigures
+from mas_ray.tracking.report_spool import append_report
+from mas_ray.tracking.spool import read_spool
 from mas_ray.training.bad_steps import BadStep, BadStepError
 from mas_ray.training.data import FrameSets, open_split
 from mas_ray.training.loop import StepMetrics, Worker, run_stage, validation_reconstruction
@@ -40,6 +42,7 @@ from mas_ray.training.teacher import load_teaching
 
 _CHIRALITY_POSES = 64
 _HELD_OUT_BATCH = 8
+_REPORT = "report.json"
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -124,6 +127,7 @@ def _train(run: StageRun, device: torch.device) -> None:
             continue
         with tempfile.TemporaryDirectory() as scratch:
             _save(Path(scratch), job, state, progress)
+            (Path(scratch) / _REPORT).write_text(json.dumps(report))
             ray.train.report(report, checkpoint=ray.train.Checkpoint.from_directory(scratch), checkpoint_dir_name=name)
 
 
@@ -134,6 +138,8 @@ def _restore(run: StageRun, device: torch.device) -> TrainState:
     if last:
         with last.as_directory() as folder:
             _resume(state, Path(folder))
+            if ray.train.get_context().get_world_rank() == 0:
+                tell_again(Path(folder), Path(run.folder) / "metrics.jsonl")
     elif run.initial:
         before = load_checkpoint(Path(run.initial))
         stage = run.job.cascade.stages[run.stage]
@@ -154,6 +160,19 @@ def _resume(state: TrainState, folder: Path) -> None:
         state.shape_prior.load_state_dict(trained["shape_prior"])
     state.optimizer.load_state_dict(load_optimizer(folder))
     state.epoch = checkpoint.progress.num_epochs
+
+
+def tell_again(checkpoint: Path, spool: Path) -> None:
+    """Give the spool the report of a checkpoint's epoch if it lacks it.
+
+    A driver that dies after Ray took note of a checkpoint, and before its report was spooled, leaves that gap.
+    """
+    path = checkpoint / _REPORT
+    if not path.is_file():  # of a run that began before checkpoints had it
+        return
+    report = json.loads(path.read_text())
+    if report["epoch"] not in {line["epoch"] for line in read_spool(spool)}:
+        append_report(spool, report)
 
 
 def _place(networks: Networks, stage: StageConfig, job: TrainJob, device: torch.device) -> StageObjective:

@@ -25,9 +25,14 @@ class ReportSpool(UserCallback):
             key: sum(worker[key] for worker in metrics) / len(metrics) if isinstance(value, float) else value
             for key, value in metrics[0].items()
         }
-        with Path(self._path).open("ab+") as file:
-            torn = file.tell() > 0 and not _ends_a_line(file)  # a line that a full disk or a power cut left unfinished
-            file.write(("\n" if torn else "").encode() + json.dumps(line, sort_keys=True).encode() + b"\n")
+        append_report(Path(self._path), line)
+
+
+def append_report(path: Path, report: dict[str, Any]) -> None:
+    """Add a line to a spool."""
+    with path.open("ab+") as file:
+        torn = file.tell() > 0 and not _ends_a_line(file)  # a line that a full disk or a power cut left unfinished
+        file.write(("\n" if torn else "").encode() + json.dumps(report, sort_keys=True).encode() + b"\n")
 
 
 def _ends_a_line(file: BinaryIO) -> bool:

@@ -11,9 +11,10 @@ import torch
 from mas_ray.checkpoint import Progress, load_checkpoint
 from mas_ray.config.cascade import CascadeConfig, cpu_cascade
 from mas_ray.config.jobs import Execution, TrainJob
-from mas_ray.pipelines.worker import _place, _resume, _save, _summarise, _told
+from mas_ray.pipelines.worker import _place, _resume, _save, _summarise, _told, tell_again
 from mas_ray.shards.manifest import read_manifest
 from mas_ray.skeleton import H36M_18
+from mas_ray.tracking.spool import read_lines
 from mas_ray.training.bad_steps import BadStep, BadStepError
 from mas_ray.training.data import open_split
 from mas_ray.training.loop import StepMetrics, Worker, run_stage
@@ -154,3 +155,15 @@ def test_a_checkpoint_predicts_with_the_average(tmp_path, tiny_dataset):
     for name, tensor in state.average.detector.state_dict().items():
         assert torch.equal(saved[name], tensor)
     assert any(not torch.equal(saved[name], tensor) for name, tensor in state.detector.state_dict().items())
+
+
+def test_an_epoch_that_was_checkpointed_and_never_told_is_told_once(tmp_path):
+    spool, checkpoint = tmp_path / "metrics.jsonl", tmp_path / "checkpoint"
+    checkpoint.mkdir()
+    spool.write_text('{"epoch": 0, "loss/total": 3.0}\n')
+    tell_again(checkpoint, spool)  # of an older version: it has no report
+    assert [line["epoch"] for line in read_lines(spool)] == [0]
+    (checkpoint / "report.json").write_text('{"epoch": 1, "loss/total": 2.0}')
+    for _ in range(2):
+        tell_again(checkpoint, spool)
+    assert [(line["epoch"], line["loss/total"]) for line in read_lines(spool)] == [(0, 3.0), (1, 2.0)]
