@@ -1,4 +1,4 @@
-"""Plain gloo processes that train a stage together, without Ray."""
+"""Plain gloo processes that train or measure a stage together, without Ray."""
 
 from __future__ import annotations
 
@@ -15,6 +15,7 @@ from torch.nn.parallel import DistributedDataParallel
 from mas_ray.annotations import read_reference
 from mas_ray.batch import Batch
 from mas_ray.config.cascade import CascadeConfig
+from mas_ray.config.yardstick import Yardstick
 from mas_ray.shards.manifest import read_manifest
 from mas_ray.shards.read import read_split
 from mas_ray.skeleton import H36M_18
@@ -22,6 +23,7 @@ from mas_ray.training.data import FrameSets, open_split
 from mas_ray.training.loop import Worker, run_stage
 from mas_ray.training.objective import LossBreakdown, StageObjective, Warps
 from mas_ray.training.state import create_state
+from mas_ray.training.yardstick import measure
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -99,9 +101,34 @@ def train_in_processes(
     }
 
 
-def _work(rank: int, num: int, folder: Path, data: Data, cascade: CascadeConfig, num_steps: int) -> None:
+def measure_in_processes(
+    num: int, folder: Path, manifest: Path, cascade: CascadeConfig, yardstick: Yardstick
+) -> list[dict[str, float]]:
+    """What each of ``num`` workers says of the validation split and the last stage's new networks; makes the folder."""
+    folder.mkdir()
+    multiprocessing.spawn(_measure, (num, folder, manifest, cascade, yardstick), nprocs=num)
+    return [torch.load(folder / f"{rank}.pt") for rank in range(num)]
+
+
+def _measure(rank: int, num: int, folder: Path, manifest: Path, cascade: CascadeConfig, yardstick: Yardstick) -> None:
+    _join(rank, num, folder)
+    state = create_state(cascade, H36M_18, torch.device("cpu"))
+    objective = StageObjective(
+        state.detector, state.shape_prior, stage=cascade.stages[-1], cascade=cascade, skeleton=H36M_18
+    )
+    held_out = open_split(manifest.parent, read_manifest(manifest), "validation", cascade)
+    measured = measure(objective, held_out, yardstick, batch_size=3, worker=Worker(rank=rank, world_size=num))
+    torch.save(measured, folder / f"{rank}.pt")
+    torch.distributed.destroy_process_group()
+
+
+def _join(rank: int, num: int, folder: Path) -> None:
     torch.set_num_threads(1)
     torch.distributed.init_process_group("gloo", init_method=f"file://{folder}/store", rank=rank, world_size=num)
+
+
+def _work(rank: int, num: int, folder: Path, data: Data, cascade: CascadeConfig, num_steps: int) -> None:
+    _join(rank, num, folder)
     traces = {}
     for dtype in (torch.float64, torch.float32):
         for stage in range(len(cascade.stages)):

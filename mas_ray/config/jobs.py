@@ -23,6 +23,7 @@ from mas_ray.config.ingest import (
     SelfieMasks,
     SplitConfig,
 )
+from mas_ray.config.yardstick import Yardstick
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -138,6 +139,9 @@ class TrainJob:
     workers: Workers = Workers()
     execution: Execution = Execution()
     bad_steps: BadSteps = BadSteps()
+    yardstick: Yardstick | None = None
+    """By what held-out frame sets are measured at every epoch's end besides, so that jobs of different λ and σ compare;
+    None: by nothing else. It changes no weights, chooses no checkpoint, and takes about as long as validating does."""
     tracking_uri: str | None = None
     """MLflow tracking URI; None: the SQLite file ``<storage>/mlflow.db``."""
     max_failures: int = 2

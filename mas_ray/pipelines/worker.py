@@ -39,6 +39,7 @@ from mas_ray.training.objective import StageObjective
 from mas_ray.training.placement import image_format, repeat_exactly
 from mas_ray.training.state import Networks, TrainState, create_state, inherit
 from mas_ray.training.teacher import load_teaching
+from mas_ray.training.yardstick import measure
 
 _CHIRALITY_POSES = 64
 _HELD_OUT_BATCH = 8
@@ -119,7 +120,8 @@ def _train(run: StageRun, device: torch.device) -> None:
             validation_reconstruction=reconstruction,
             knee_chirality=chirality,
         )
-        report = _summarise(epoch, stage.name, reconstruction, worker.world_size) | host.take()
+        measured = _by_yardstick(job, validated, held_out, worker)
+        report = _summarise(epoch, stage.name, reconstruction, worker.world_size) | measured | host.take()
         epoch = []
         name = f"{stage.name}-epoch{state.epoch:04d}"
         if worker.rank > 0:
@@ -230,6 +232,14 @@ def _chirality(
         for start in range(0, len(rows), _HELD_OUT_BATCH)
     ]
     return knee_chirality(torch.cat(poses), H36M_18)
+
+
+def _by_yardstick(job: TrainJob, kept: StageObjective, held_out: FrameSets, worker: Worker) -> dict[str, float]:
+    """What the job's yardstick says of the networks that would be handed on; nothing if it has none."""
+    if job.yardstick is None:
+        return {}
+    measured = measure(kept, held_out, job.yardstick, batch_size=_HELD_OUT_BATCH, worker=worker)
+    return {f"yardstick/{name}": value for name, value in measured.items()}
 
 
 def _save(folder: Path, job: TrainJob, state: TrainState, progress: Progress) -> None:

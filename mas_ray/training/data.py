@@ -52,6 +52,10 @@ class FrameSets:
         copy._teacher_mm = teacher_mm
         return copy
 
+    def decoded_for(self, cascade: CascadeConfig) -> FrameSets:
+        """The same frame sets as another cascade wants them decoded, without a teacher's joints."""
+        return FrameSets(self._rows, self._view_slots, cascade)
+
     def names(self, rows: Int64[np.ndarray, " rows"]) -> tuple[tuple[str, int], ...]:
         """Take and instant of these row numbers."""
         return tuple((self._rows[row]["take_id"], self._rows[row]["instant"]) for row in rows.tolist())

@@ -9,6 +9,7 @@ from mas_ray.config.ablations import without_name_search
 from mas_ray.config.cascade import cpu_cascade, mixed_view_finetune
 from mas_ray.config.jobs import TrainJob
 from mas_ray.config.stage import TeacherConfig
+from mas_ray.config.yardstick import Yardstick
 from mas_ray.pipelines.claim import check_inputs, claim, identity, locked
 from mas_ray.shards.manifest import file_sha256, read_manifest, write_manifest
 
@@ -105,6 +106,10 @@ def test_a_folder_never_mixes_two_runs(job, tmp_path):
         with pytest.raises(ValueError, match=rf"run\.json: this run {text}; choose another name or delete it"):
             claim(run, different)
     claim(run, record)
+
+
+def test_how_it_is_measured_makes_no_other_run(job):
+    assert check_inputs(replace(job, yardstick=Yardstick())) == check_inputs(job)
 
 
 def test_a_folder_made_anew_is_another_run(tmp_path):

@@ -11,7 +11,8 @@ import torch
 from mas_ray.checkpoint import Progress, load_checkpoint
 from mas_ray.config.cascade import CascadeConfig, cpu_cascade
 from mas_ray.config.jobs import Execution, TrainJob
-from mas_ray.pipelines.worker import _place, _resume, _save, _summarise, _told, tell_again
+from mas_ray.config.yardstick import Yardstick
+from mas_ray.pipelines.worker import _by_yardstick, _place, _resume, _save, _summarise, _told, tell_again
 from mas_ray.shards.manifest import read_manifest
 from mas_ray.skeleton import H36M_18
 from mas_ray.tracking.spool import read_lines
@@ -114,6 +115,19 @@ def _trained(cascade: CascadeConfig, dataset, stage: int = 1):
         return run_stage(state, objective, data, cascade=cascade, stage=stage)
 
     return state, steps
+
+
+def test_a_yardstick_is_reported_by_jobs_that_have_one(tiny_dataset):
+    held_out = open_split(
+        tiny_dataset.manifest.parent, read_manifest(tiny_dataset.manifest), "validation", cpu_cascade()
+    )
+    state = create_state(cpu_cascade(), H36M_18, CPU)
+    kept = _place(state.kept, cpu_cascade().stages[0], _job(), CPU)
+    assert _by_yardstick(_job(), kept, held_out, Worker()) == {}
+    measured = _by_yardstick(_job(yardstick=Yardstick()), kept, held_out, Worker())
+    assert set(measured) == {
+        f"yardstick/{name}" for name in ("skeleton_mask", "physique_iou", "reprojection", "equivariance", "score")
+    }
 
 
 def _short(**options) -> CascadeConfig:
