@@ -59,6 +59,8 @@ def loads(cls: type[T], text: str, where: str = "") -> T:
 
 
 def _tagged(value: Any, hint: Any) -> Any:
+    if typing.get_origin(hint) is tuple and len(_dataclass_members(typing.get_args(hint)[0])) > 1:
+        return [_tagged(item, typing.get_args(hint)[0]) for item in value]
     encoded = to_json(value)
     if len(_dataclass_members(hint)) > 1 and isinstance(encoded, dict):
         return {_KIND: type(value).__name__, **encoded}
