@@ -24,6 +24,10 @@ from mas_ray.shards.write import write_text
 from mas_ray.training.order import num_steps
 
 
+class BusyError(ValueError):
+    """Another process works in the folder."""
+
+
 @dataclass(frozen=True, kw_only=True)
 class RunRecord:
     """What decides the weights of a run, but for the number of workers."""
@@ -108,13 +112,13 @@ def identity(run: Path) -> str:
 
 @contextmanager
 def locked(run: Path) -> Generator[None]:
-    """Keep other processes from training in a run folder, which is made if need be."""
+    """Keep other processes from training in a run folder, which is made if need be; ``BusyError`` if one is."""
     run.mkdir(parents=True, exist_ok=True)
     with (run / ".lock").open("w") as file:
         try:
             fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError:
-            raise ValueError(f"{run}: another process is training this run") from None
+            raise BusyError(f"{run}: another process is training this run") from None
         yield
 
 

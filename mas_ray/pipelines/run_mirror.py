@@ -69,7 +69,7 @@ def mirrored(job: TrainJob, run: Path) -> Generator[None]:
         from mas_ray.tracking.mlflow_runs import open_store  # two seconds of imports
 
         open_store(job.tracking_uri, storage=run.parent)
-    thread = _Thread(Mirror(job, run))
+    thread = MirrorThread(Mirror(job, run).update)
     thread.start()
     try:
         yield
@@ -87,11 +87,19 @@ def _is_all(record: TrackingRecord, job: TrainJob, run: Path) -> bool:
 
 
 class Mirror:
-    """What an MLflow store has of a run folder, and how it gets the rest."""
+    """What an MLflow store has of a run folder, and how it gets the rest.
 
-    def __init__(self, job: TrainJob, run: Path) -> None:
+    Args:
+        job: What the run folder is a run of.
+        run: The run folder.
+        parent: The id of the run that this one is nested in, as a trial in its sweep. A nested run's checkpoints stay
+            in its folder.
+    """
+
+    def __init__(self, job: TrainJob, run: Path, *, parent: str | None = None) -> None:
         self._job = job
         self._run = run
+        self._parent = parent
         self._key = identity(run)
         self._runs: Runs | None = None
         self._ids: dict[str, str] = {}
@@ -102,8 +110,8 @@ class Mirror:
         """Whether the run is finished, and the store has all of it."""
         return self._record is not None and self._record.complete
 
-    def update(self, status: Status | None = None) -> None:
-        """Hand over what the store does not have yet.
+    def update(self, status: Status | None = None) -> str:
+        """Hand over what the store does not have yet; the id of the run there.
 
         Args:
             status: How the run ended; None while it goes on.
@@ -117,17 +125,17 @@ class Mirror:
         if self._runs is None:
             self._runs = Runs(open_store(self._job.tracking_uri, storage=self._run.parent), self._run.parent)
         try:
-            self._hand_over(status)
+            return self._hand_over(status)
         except Exception:
             self._runs = None  # it may come back without what it had: look again next time
             self._ids.clear()
             raise
 
-    def _hand_over(self, status: Status | None) -> None:
+    def _hand_over(self, status: Status | None) -> str:
         assert self._runs is not None
-        runs, parent = self._runs, self._find("", self._job.name)
+        runs, parent = self._runs, self._find("", self._job.name, parent=self._parent)
         self._begin_record(parent)
-        tags, params = self._tags, dict(_flatten("", codec.to_json(self._job)))
+        tags, params = self._tags, dict(flatten(codec.to_json(self._job)))
         self._once(f"tags {_digest(tags)}", functools.partial(runs.log_tags, parent, tags))
         self._once(f"environment {_digest(tags)}", functools.partial(_log_json, runs, parent, "environment.json", tags))
         self._once(f"params {_digest(params)}", functools.partial(runs.log_params, parent, params))
@@ -140,6 +148,7 @@ class Mirror:
             runs.finish(parent, status)
         if status == "FINISHED":
             self._save(complete=True)
+        return parent
 
     def _update_stage(self, index: int, parent: str, status: Status | None) -> None:
         assert self._runs is not None
@@ -154,8 +163,9 @@ class Mirror:
             where = f"overlays/{pictures.name}"
             self._once(f"{folder.name}/{where}", functools.partial(runs.log_file, run_id, pictures, where))
         if result is not None:
-            chosen = self._run / result.checkpoint
-            self._once(f"{folder.name}/{chosen.name}", functools.partial(runs.log_file, run_id, chosen, "checkpoint"))
+            if self._parent is None:
+                chosen, where = self._run / result.checkpoint, "checkpoint"
+                self._once(f"{folder.name}/{chosen.name}", functools.partial(runs.log_file, run_id, chosen, where))
             self._once(f"{folder.name}/finished", functools.partial(runs.finish, run_id))
         elif status is not None:
             runs.finish(run_id, status)
@@ -208,17 +218,18 @@ class Mirror:
         return environment() | tags
 
 
-class _Thread:
-    """Updates a mirror now and then, and once more at the end."""
+class MirrorThread:
+    """Brings a mirror up to date now and then, and once more at the end."""
 
-    def __init__(self, mirror: Mirror) -> None:
-        self._mirror = mirror
+    def __init__(self, update: Callable[[Status | None], object]) -> None:
+        self._update = update
         self._status: Status | None = None
         self._closing = threading.Event()
         self._failing = False
         self._thread = threading.Thread(target=self._follow, name="mirror-run", daemon=True)
 
     def start(self) -> None:
+        """From now on."""
         self._thread.start()
 
     def close(self, status: Status) -> None:
@@ -238,7 +249,7 @@ class _Thread:
         while not closing:
             closing = self._closing.wait(_AGAIN_S if self._failing else _EVERY_S)
             try:
-                self._mirror.update(self._status if closing else None)
+                self._update(self._status if closing else None)
                 self._failing = False
             except Exception as error:  # whatever it is, the thread must outlive it
                 if not self._failing:
@@ -257,12 +268,13 @@ def _digest(content: dict[str, Any]) -> str:
     return hashlib.sha256(json.dumps(content, sort_keys=True).encode()).hexdigest()[:16]
 
 
-def _flatten(prefix: str, value: Any) -> Iterator[tuple[str, Any]]:
+def flatten(value: Any, prefix: str = "") -> Iterator[tuple[str, Any]]:
+    """The scalars of a config's JSON by their dotted paths."""
     if isinstance(value, dict):
         for key, item in value.items():
-            yield from _flatten(f"{prefix}{key}.", item)
+            yield from flatten(item, f"{prefix}{key}.")
     elif isinstance(value, list):
         for index, item in enumerate(value):
-            yield from _flatten(f"{prefix}{index}.", item)
+            yield from flatten(item, f"{prefix}{index}.")
     else:
         yield prefix.rstrip("."), value

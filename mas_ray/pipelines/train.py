@@ -6,7 +6,7 @@ import functools
 import shutil
 import threading
 from collections.abc import Callable, Generator
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -42,7 +42,7 @@ from mas_ray.tracking.report_spool import ReportSpool
 from mas_ray.tracking.spool import read_spool
 
 _SCORE = "validation/reconstruction"
-_WORKER_MEMORY_BYTES = 2**30
+WORKER_MEMORY_BYTES = 2**30
 _POLL_S = 1.0
 _TEACHING = "teacher.pt"
 
@@ -51,11 +51,20 @@ class StageFailedError(RuntimeError):
     """A stage did not finish; the message names it and the cause in one line."""
 
 
-def train(job: TrainJob) -> CascadeResult:
+Watch = Callable[[int], ray.train.UserCallback]
+"""Given the index of a stage, what Ray Train's controller is to call as it trains."""
+
+
+def train(job: TrainJob, *, mirror: bool = True, watch: Watch | None = None) -> CascadeResult:
     """Train every stage that is not finished yet.
 
     ``run_folder`` says what the run folder ``<storage>/<name>`` then holds. The cascade recorded there is the one
     trained: without what the job goes without.
+
+    Args:
+        job: What to train.
+        mirror: Whether MLflow is kept up to date; somebody else does it otherwise.
+        watch: Somebody who follows the stages besides.
 
     Raises:
         ValueError: An input is missing, damaged or does not fit (``claim.check_inputs``), the run folder belongs to
@@ -64,20 +73,17 @@ def train(job: TrainJob) -> CascadeResult:
     """
     job = replace(job, cascade=ablated(job.cascade, job.without), without=())
     run = Path(job.storage).absolute() / job.name
-    if job.initial is not None and is_registered(job.initial):
-        with locked(run):
-            job = replace(job, initial=str(_fetch_initial(job.initial, job, run)))
+    job = with_fixed_inputs(job, run)
     record = check_inputs(job)
-    job = _with_absolute_paths(job)
     with locked(run):
         claim(run, record)
         write_text(run / "job.json", codec.dumps(job))
-        with mirrored(job, run):
+        with mirrored(job, run) if mirror else nullcontext():
             results = finished_stages(run, job.cascade)
             if len(results) < len(job.cascade.stages):
                 with session.connect():
-                    session.require(job.workers, "training", memory_each_bytes=_WORKER_MEMORY_BYTES)
-                    results = _train_stages(job, run, results)
+                    session.require(job.workers, "training", memory_each_bytes=WORKER_MEMORY_BYTES)
+                    results = _train_stages(job, run, results, watch)
             result = CascadeResult(checkpoint=results[-1].checkpoint, stages=tuple(results))
             write_text(run / "cascade.json", codec.dumps(result))
     return result
@@ -96,8 +102,11 @@ def _fetch_initial(name: str, job: TrainJob, run: Path) -> Path:
     return folder
 
 
-def _with_absolute_paths(job: TrainJob) -> TrainJob:
-    """Workers have a working directory of their own."""
+def with_fixed_inputs(job: TrainJob, run: Path) -> TrainJob:
+    """The job with absolute paths, for workers have a working directory of their own, and a named model fetched."""
+    if job.initial is not None and is_registered(job.initial):
+        with locked(run):
+            job = replace(job, initial=str(_fetch_initial(job.initial, job, run)))
     return replace(
         job,
         manifest=absolute(job.manifest),
@@ -108,7 +117,7 @@ def _with_absolute_paths(job: TrainJob) -> TrainJob:
     )
 
 
-def _train_stages(job: TrainJob, run: Path, results: list[StageResult]) -> list[StageResult]:
+def _train_stages(job: TrainJob, run: Path, results: list[StageResult], watch: Watch | None) -> list[StageResult]:
     results = list(results)
     store = _checkpoint_store(job, run)
     for index in range(len(results), len(job.cascade.stages)):
@@ -144,7 +153,7 @@ def _train_stages(job: TrainJob, run: Path, results: list[StageResult]) -> list[
                 raise StageFailedError(f"stage {stage.name!r}: its teacher failed: {_last_line(error)}") from error
         pictures = PicturesOverTime(folder, stage.name, num_epochs=stage.num_epochs, manifest=location(job.manifest))
         with _following(spool, _title(job, index), stage.num_epochs, pictures.see):
-            chosen, taken = _fit(stage_run, folder, spool, store)
+            chosen, taken = _fit(stage_run, folder, spool, store, watch and watch(index))
         _draw_chosen(folder, stage.name, taken.num_epochs, location(job.manifest))
         result = StageResult(
             stage=stage.name,
@@ -184,7 +193,9 @@ def _checkpoint_store(job: TrainJob, run: Path) -> Location | None:
     return location(job.checkpoints) / f"{job.name}-{identity(run)}"
 
 
-def _fit(stage_run: StageRun, folder: Path, spool: Path, store: Location | None) -> tuple[Path, Progress]:
+def _fit(
+    stage_run: StageRun, folder: Path, spool: Path, store: Location | None, watcher: ray.train.UserCallback | None
+) -> tuple[Path, Progress]:
     """Run a stage under Ray Train, which goes on by itself from the checkpoints it finds in ``store`` or ``folder``.
 
     Returns:
@@ -210,7 +221,7 @@ def _fit(stage_run: StageRun, folder: Path, spool: Path, store: Location | None)
                 checkpoint_score_attribute=_SCORE,
                 checkpoint_score_order="min",
             ),
-            callbacks=[ReportSpool(str(spool)), StopAtOnce()],
+            callbacks=[ReportSpool(str(spool)), StopAtOnce(), *([watcher] if watcher else [])],
         ),
     )
     stage = stage_run.job.cascade.stages[stage_run.stage]

@@ -23,7 +23,7 @@ Status = Literal["FINISHED", "FAILED", "KILLED"]
 _EXPERIMENT = "mas-ray"
 _KEY = "mas_ray.run_key"
 _STEP = "step"
-_LAST_METRIC = "loss/total"  # logged last of each epoch: where it is, everything before it is
+_LAST_METRIC = "loss/total"
 _LARGEST_BATCH = 1000  # of metrics, and of parameters below: what MLflow servers take at once
 _LARGEST_PARAM_BATCH = 100
 # MLflow takes these from the environment alone. Its own limits (120 s, seven times, with pauses in between) make a
@@ -96,16 +96,22 @@ class Runs:
         tags = {_KEY: key} | ({"mlflow.parentRunId": parent} if parent else {})
         return self.client.create_run(self.experiment, run_name=name, tags=tags).info.run_id
 
-    def log_epochs(self, run_id: str, epochs: Sequence[Mapping[str, Any]]) -> None:
-        """Log the epochs that a run does not have yet. What fails half way is taken up again by the next call."""
+    def log_epochs(self, run_id: str, epochs: Sequence[Mapping[str, Any]], *, last: str = _LAST_METRIC) -> None:
+        """Log the epochs that a run does not have yet. What fails half way is taken up again by the next call.
+
+        Args:
+            run_id: The run.
+            epochs: Figures by name, each with its ``step`` and ``time_ms``.
+            last: The figure that is logged last of each epoch: where it is, everything before it is.
+        """
         if run_id not in self._last_steps:
-            history = self.client.get_metric_history(run_id, _LAST_METRIC)
+            history = self.client.get_metric_history(run_id, last)
             self._last_steps[run_id] = max((metric.step for metric in history), default=-1)
         fresh = [epoch for epoch in epochs if epoch[_STEP] > self._last_steps[run_id]]
         metrics = [
             Metric(key=key, value=epoch[key], timestamp=int(epoch["time_ms"]), step=epoch[_STEP])
             for epoch in fresh
-            for key in sorted(epoch, key=lambda key: (key == _LAST_METRIC, key))
+            for key in sorted(epoch, key=lambda key: (key == last, key))
             if isinstance(epoch[key], float)
         ]
         for start in range(0, len(metrics), _LARGEST_BATCH):
