@@ -17,6 +17,7 @@ VERBS = {
     "gc": "remove from a dataset folder what no kept version needs",
     "requeue": "let the next ingest try takes again that were left out",
     "train": "train a cascade on a dataset, without labels",
+    "tune": "train variations of a job and rank them, without labels",
     "evaluate": "compare a checkpoint's predictions with reference joints",
     "predict": "write joints and overlay videos",
     "report": "put a run into one self-contained HTML file",

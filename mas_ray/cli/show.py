@@ -26,7 +26,7 @@ class Flags:
 
     dataset: tyro.conf.Positional[str]
     """The dataset: its folder or its manifest.json, on a disk or in an object store. Or the folder of a training run,
-    to which of the flags only --json applies."""
+    to which of the flags only --json applies, or of a sweep."""
     limit: int = 20
     """Takes to list, the worst first."""
     reason: str | None = None
@@ -56,6 +56,11 @@ def run(argv: Sequence[str]) -> int:
             print(codec.dumps(run_summary), end="")
         else:
             print_run(run_summary)
+        return 0
+    if (Path(flags.dataset) / "sweep.json").is_file():
+        from mas_ray.cli.sweep_table import print_sweep
+
+        print_sweep(Path(flags.dataset))
         return 0
     from mas_ray.pipelines.show import summarise, write_contact_sheet  # OpenCV and pyarrow load only now
     from mas_ray.shards.location import location
