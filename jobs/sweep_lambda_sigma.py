@@ -27,7 +27,7 @@ JOB = TuneJob(
         Dependent(field="cascade.stages.*.arm_bone_width", of="cascade.stages.*.bone_width", factor=0.7071),
     ),
     search=RandomSearch(num_trials=12),
-    early_stopping=Asha(grace_epochs=4, reduction_factor=3),
+    early_stopping=Asha(grace_epochs=4, reduction_factor=3.0),
 )
 
 if __name__ == "__main__":
