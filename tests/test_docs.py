@@ -28,18 +28,13 @@ PAGES = [*sorted((ROOT / "docs").glob("*.md")), *(ROOT / f"{n}.md" for n in ("RE
 JOBS = sorted(path for path in (ROOT / "jobs").glob("*.py") if path.name != "__init__.py")
 PARTS = {path.stem for path in PACKAGE.iterdir() if not path.name.startswith("_")}
 READ = [*PAGES, *JOBS]
-OTHERS = {"camera.project", "nn.Module", "Dataset.write_parquet"}  # a batch's field, torch's, Ray's
+OTHERS = {"camera.project", "nn.Module", "Dataset.write_parquet", "Tuner.restore"}  # a batch's field, torch's, Ray's
 NO_CLASSES_OF_OURS = {"TorchTrainer", "FrameSet"}  # Ray's; a row
 FILE_SUFFIXES = {"html", "jpg", "json", "jsonl", "md", "mp4", "npz", "parquet", "png", "pt", "py", "toml", "txt"}
 
 
 def _name(page):
     return page.name
-
-
-def _text(page):
-    """A page, or a module's docstring."""
-    return page.read_text() if page.suffix == ".md" else ast.get_docstring(ast.parse(page.read_text()))
 
 
 def _text(page):
