@@ -60,6 +60,8 @@ def check_inputs(job: TrainJob) -> RunRecord:
         raise ValueError(
             f"{path}: a take has {most_views} views; a cascade with resolve_names takes {MOST_VIEWS} at most"
         )
+    if most_views < 2 and job.yardstick is not None and job.yardstick.weights.reprojection > 0:
+        raise ValueError(f"yardstick.weights.reprojection: no take of {path} has two views that could agree")
     if not manifest.splits.validation:
         note(f"train: {path} holds nothing out; checkpoints are selected on the training split")
     if cascade.batch_size % job.workers.num:

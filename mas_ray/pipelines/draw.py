@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping, Sequence
+from typing import cast
 
 import numpy as np
 import optuna
@@ -93,5 +94,6 @@ def _value(label: Value, job: TuneJob, field: str) -> Value:
     if isinstance(dimension, Choice):
         return next(value for value in dimension.values if _label(value) == label)
     if isinstance(dimension, Uniform) and dimension.step is not None:
-        return min(grid_values(dimension), key=lambda value: abs(float(value or 0) - float(label or 0)))
+        number = cast(float, label)
+        return min(cast(tuple[float, ...], grid_values(dimension)), key=lambda value: abs(value - number))
     return label

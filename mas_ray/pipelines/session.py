@@ -62,6 +62,15 @@ def require(workers: Workers, what: str, *, memory_each_bytes: int = 0, beside: 
     Raises:
         ValueError: It cannot; one line names the resource, what is asked and what is there.
     """
+    lack = shortage(workers, what, memory_each_bytes=memory_each_bytes, beside=beside)
+    if lack is not None:
+        raise ValueError(f"workers: {lack}")
+
+
+def shortage(
+    workers: Workers, what: str, *, memory_each_bytes: int = 0, beside: SamWorkers | None = None
+) -> str | None:
+    """What the cluster, as it is now, lacks to hold a job's workers; None if it can."""
     there = ray.cluster_resources()
     pools = (workers, beside) if beside else (workers,)
     num = sum(pool.num for pool in pools)
@@ -72,10 +81,11 @@ def require(workers: Workers, what: str, *, memory_each_bytes: int = 0, beside: 
     }
     for resource, (amount, unit, name) in asked.items():
         if amount > there.get(resource, 0):
-            raise ValueError(
-                f"workers: {what} asks for {num} workers with {amount / unit:g} {name} together, "
+            return (
+                f"{what} asks for {num} workers with {amount / unit:g} {name} together, "
                 f"Ray has {there.get(resource, 0) / unit:g}"
             )
+    return None
 
 
 def quiet_data() -> None:

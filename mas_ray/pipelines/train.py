@@ -5,6 +5,7 @@ from __future__ import annotations
 import functools
 import shutil
 import threading
+import time
 from collections.abc import Callable, Generator
 from contextlib import contextmanager, nullcontext
 from dataclasses import replace
@@ -19,7 +20,7 @@ from mas_ray.checkpoint import Progress, checkpoint_folder, load_checkpoint
 from mas_ray.config import codec
 from mas_ray.config.ablations import ablated
 from mas_ray.config.cascade import CascadeConfig
-from mas_ray.config.jobs import TrainJob
+from mas_ray.config.jobs import TrainJob, Workers
 from mas_ray.pipelines import session
 from mas_ray.pipelines.claim import check_inputs, claim, identity, locked
 from mas_ray.pipelines.failures import StopAtOnce
@@ -44,6 +45,7 @@ from mas_ray.tracking.spool import read_spool
 _SCORE = "validation/reconstruction"
 WORKER_MEMORY_BYTES = 2**30
 _POLL_S = 1.0
+_LOOK_S = 30.0
 _TEACHING = "teacher.pt"
 
 
@@ -152,7 +154,7 @@ def _train_stages(job: TrainJob, run: Path, results: list[StageResult], watch: W
             except RayError as error:
                 raise StageFailedError(f"stage {stage.name!r}: its teacher failed: {_last_line(error)}") from error
         pictures = PicturesOverTime(folder, stage.name, num_epochs=stage.num_epochs, manifest=location(job.manifest))
-        with _following(spool, _title(job, index), stage.num_epochs, pictures.see):
+        with _following(spool, _title(job, index), stage.num_epochs, pictures.see, job.workers):
             chosen, taken = _fit(stage_run, folder, spool, store, watch and watch(index))
         _draw_chosen(folder, stage.name, taken.num_epochs, location(job.manifest))
         result = StageResult(
@@ -242,8 +244,13 @@ def _fit(
 
 
 @contextmanager
-def _following(spool: Path, title: str, num_epochs: int, draw: Callable[[int], None]) -> Generator[None]:
-    """Show what the spool gains and draw some of its epochs, until the block ends."""
+def _following(
+    spool: Path, title: str, num_epochs: int, draw: Callable[[int], None], workers: Workers
+) -> Generator[None]:
+    """Show what the spool gains, draw some of its epochs, and say what the cluster lacks, until the block ends.
+
+    A node that died may come back: Ray Train waits for it, silently and as long as it takes.
+    """
     before = len(read_spool(spool))  # not done in this session: no part of its rate
     done = threading.Event()
     if before:
@@ -251,8 +258,14 @@ def _following(spool: Path, title: str, num_epochs: int, draw: Callable[[int], N
 
     def follow(advance: Advance) -> None:
         shown, last = before, False
+        looked_s, lacking = time.monotonic(), None
         while not last:
             last = done.wait(_POLL_S)
+            if not last and time.monotonic() - looked_s > _LOOK_S:
+                before_that, lacking = lacking, session.shortage(workers, "training")
+                looked_s = time.monotonic()
+                if lacking != before_that:
+                    note(f"{title}: " + (f"waiting for the cluster: {lacking}" if lacking else "the cluster is whole"))
             epochs = read_spool(spool)
             if len(epochs) > shown:
                 advance(len(epochs) - shown, **_figures(epochs[-1], num_epochs))

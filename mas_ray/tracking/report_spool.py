@@ -21,10 +21,7 @@ class ReportSpool(UserCallback):
 
     def after_report(self, run_context: Any, metrics: list[dict[str, Any]], checkpoint: Checkpoint | None) -> None:
         """Called in the controller process once per report, with one dict per worker."""
-        line = {
-            key: sum(worker[key] for worker in metrics) / len(metrics) if isinstance(value, float) else value
-            for key, value in metrics[0].items()
-        }
+        line = {key: _of_all(key, metrics) for worker in metrics for key in worker}
         append_report(Path(self._path), line)
 
 
@@ -33,6 +30,12 @@ def append_report(path: Path, report: dict[str, Any]) -> None:
     with path.open("ab+") as file:
         torn = file.tell() > 0 and not _ends_a_line(file)  # a line that a full disk or a power cut left unfinished
         file.write(("\n" if torn else "").encode() + json.dumps(report, sort_keys=True).encode() + b"\n")
+
+
+def _of_all(key: str, metrics: list[dict[str, Any]]) -> Any:
+    """A figure averaged over the workers that have it (not each may have a GPU that tells); what is no figure, once."""
+    values = [worker[key] for worker in metrics if key in worker]
+    return sum(values) / len(values) if isinstance(values[0], float) else values[0]
 
 
 def _ends_a_line(file: BinaryIO) -> bool:

@@ -18,6 +18,13 @@ def test_workers_are_averaged_and_a_repeated_epoch_counts_once(tmp_path):
     assert [line["loss/total"] for line in read_lines(path)] == [2.0, 5.0, 4.0]
 
 
+def test_a_figure_that_only_some_workers_have_is_theirs(tmp_path):
+    spool = ReportSpool(str(tmp_path / "metrics.jsonl"))
+    spool.after_report(None, [_report(0, 1.0), _report(0, 3.0) | {"system/gpu_percent": 60.0}], None)
+    (line,) = read_spool(tmp_path / "metrics.jsonl")
+    assert (line["loss/total"], line["system/gpu_percent"]) == (2.0, 60.0)
+
+
 def test_a_line_in_the_making_is_left_alone(tmp_path):
     path = tmp_path / "metrics.jsonl"
     path.write_text(json.dumps(_report(0, 1.0)) + "\n" + '{"epoch": 1, "lo')
