@@ -14,7 +14,7 @@ from optuna.trial import TrialState, create_trial
 
 from mas_ray.config.search_space import Choice, Drawn, LogUniform, Uniform, Value, grid_values, is_whole
 from mas_ray.config.sweep import GridSearch, RandomSearch, TuneJob, drawn_dimensions, grid
-from mas_ray.pipelines.sweep_folder import Trial
+from mas_ray.pipelines.sweep_folder import Trial, short_names
 
 _STATES = {"finished": TrialState.COMPLETE, "stopped": TrialState.PRUNED, "failed": TrialState.FAIL}
 
@@ -41,9 +41,21 @@ def draw(job: TuneJob, number: int, trials: Sequence[Trial]) -> dict[str, Value]
     return {field: _value(label, job, field) for field, label in drawn.items()}
 
 
-def study_of(job: TuneJob, trials: Sequence[Trial], sampler: BaseSampler | None = None) -> optuna.Study:
-    """The trials of a sweep as an Optuna study in memory, for its samplers and its plots."""
-    study, distributions = _empty_study(sampler), _distributions(job)
+def study_of(job: TuneJob, trials: Sequence[Trial], sampler: BaseSampler) -> optuna.Study:
+    """The trials of a sweep as an Optuna study in memory, for its samplers."""
+    return _study(job, trials, sampler, {field: field for field in _distributions(job)})
+
+
+def study_to_plot(job: TuneJob, trials: Sequence[Trial]) -> optuna.Study:
+    """The trials of a sweep as an Optuna study in memory, for its plots: fields have short names."""
+    return _study(job, trials, None, short_names(list(_distributions(job))))
+
+
+def _study(
+    job: TuneJob, trials: Sequence[Trial], sampler: BaseSampler | None, names: Mapping[str, str]
+) -> optuna.Study:
+    study = _empty_study(sampler)
+    distributions = {names[field]: distribution for field, distribution in _distributions(job).items()}
     for trial in trials:
         state = TrialState.RUNNING if trial.outcome is None else _STATES[trial.outcome.ending]
         if state == TrialState.COMPLETE and trial.score is None:
@@ -52,7 +64,7 @@ def study_of(job: TuneJob, trials: Sequence[Trial], sampler: BaseSampler | None 
             create_trial(
                 state=state,
                 value=trial.score if state == TrialState.COMPLETE else None,
-                params=_labels(trial.drawn),
+                params={names[field]: _label(value) for field, value in trial.drawn.items()},
                 distributions=distributions,
                 intermediate_values={told.num_epochs: told.score for told in trial.told},
             )
@@ -82,10 +94,6 @@ def _distribution(dimension: Drawn) -> BaseDistribution:
 def _label(value: Value) -> str | int | float | bool | None:
     """Optuna's categories are plain values."""
     return json.dumps(value) if isinstance(value, tuple) else value
-
-
-def _labels(drawn: Mapping[str, Value]) -> dict[str, str | int | float | bool | None]:
-    return {field: _label(value) for field, value in drawn.items()}
 
 
 def _value(label: Value, job: TuneJob, field: str) -> Value:

@@ -8,7 +8,8 @@ make the trial, written before it starts, and ``outcome.json``, written when it 
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
+from collections import Counter
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
@@ -106,7 +107,7 @@ def ranked(trials: list[Trial]) -> list[Trial]:
 def ranking(job: TuneJob, best_first: list[Trial]) -> list[list[str]]:
     """Rows of a table of trials, its header first."""
     fields = [dimension.field for dimension in job.space if best_first and dimension.field in best_first[0].drawn]
-    header = ["trial", "end", "epochs", "score", *map(_short, fields)]
+    header = ["trial", "end", "epochs", "score", *short_names(fields).values()]
     return [header] + [
         [
             f"{trial.number:04d}",
@@ -119,9 +120,16 @@ def ranking(job: TuneJob, best_first: list[Trial]) -> list[list[str]]:
     ]
 
 
-def _short(field: str) -> str:
-    """A field's path without what all of them begin with."""
-    return field.removeprefix("cascade.").removeprefix("stages.")
+def short_names(fields: Sequence[str]) -> dict[str, str]:
+    """For each field the end of its path that no other has, from a name on: ``bone_width``, ``learning_rates.*.1``."""
+
+    def ends(field: str) -> list[str]:
+        parts = field.split(".")
+        starts = [n for n in reversed(range(len(parts))) if parts[n] != "*" and not parts[n].isdigit()]
+        return [".".join(parts[start:]) for start in starts]
+
+    times = Counter(end for field in fields for end in ends(field))
+    return {field: next((end for end in ends(field) if times[end] == 1), field) for field in fields}
 
 
 def _text(value: Value) -> str:

@@ -8,7 +8,7 @@ from pathlib import Path
 
 from mas_ray.config import codec
 from mas_ray.config.sweep import TuneJob, trial_job
-from mas_ray.pipelines.draw import study_of
+from mas_ray.pipelines.draw import study_to_plot
 from mas_ray.pipelines.sweep_folder import Trial, ranked, ranking
 from mas_ray.reporting.markdown import table
 from mas_ray.reporting.sweep_plots import sweep_html
@@ -24,7 +24,7 @@ def write_summary(job: TuneJob, sweep: Path, trials: list[Trial]) -> None:
     best_first = ranked(trials)
     write_text(sweep / "trials.json", json.dumps([_record(trial) for trial in best_first], indent=2) + "\n")
     write_text(sweep / "trials.md", table(ranking(job, best_first)) + "\n")
-    write_text(sweep / "sweep.html", sweep_html(job.base.name, study_of(job, trials)))
+    write_text(sweep / "sweep.html", sweep_html(job.base.name, study_to_plot(job, trials)))
     if best_first and best_first[0].outcome and best_first[0].outcome.ending == "finished":
         best = replace(
             trial_job(job, best_first[0].drawn),

@@ -22,16 +22,16 @@ trials leave out those that were stopped early or failed.</p>
 
 def sweep_html(name: str, study: optuna.Study) -> str:
     """Parallel coordinates, a slice per field, and the score over the epochs."""
-    finished = [trial for trial in study.trials if trial.value is not None]
-    figures = [
-        *([plot_parallel_coordinate(study, target_name="score")] if finished else []),
-        *([plot_slice(study, target_name="score")] if finished else []),
-        plot_intermediate_values(study),
-    ]
-    titles = (["The fields together", "Each field alone"] if finished else []) + ["The score over the epochs"]
-    plots: list[str] = []
-    for index, (title, drawn) in enumerate(zip(titles, figures, strict=True)):
-        drawn.update_layout(title=None)
-        script = index == 0  # Plotly itself, once
-        plots.append(f"<h2>{title}</h2>\n{drawn.to_html(full_html=False, include_plotlyjs=script)}")
-    return _PAGE.format(title=html.escape(f"Sweep {name}"), plots="\n".join(plots))
+    over_epochs = plot_intermediate_values(study).update_layout(xaxis_title="epochs", yaxis_title="score")
+    plots = [("The score over the epochs", over_epochs)]
+    if any(trial.value is not None for trial in study.trials):
+        plots = [
+            ("The fields together", plot_parallel_coordinate(study, target_name="score")),
+            ("Each field alone", plot_slice(study, target_name="score")),
+            *plots,
+        ]
+    parts: list[str] = []
+    for index, (title, plot) in enumerate(plots):
+        drawn = plot.update_layout(title=None).to_html(full_html=False, include_plotlyjs=index == 0)
+        parts.append(f"<h2>{title}</h2>\n{drawn}")
+    return _PAGE.format(title=html.escape(f"Sweep {name}"), plots="\n".join(parts))

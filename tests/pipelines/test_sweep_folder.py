@@ -3,7 +3,7 @@ import json
 from made_up_sweep import WEIGHT, sweep_job, write_trial
 
 from mas_ray.config import codec
-from mas_ray.pipelines.sweep_folder import Outcome, end_trial, ranked, ranking, read_trials
+from mas_ray.pipelines.sweep_folder import Outcome, end_trial, ranked, ranking, read_trials, short_names
 from mas_ray.pipelines.sweep_summary import write_summary
 
 
@@ -44,7 +44,7 @@ def test_the_ranking_puts_whole_trials_first(tmp_path):
     trials = ranked(read_trials(sweep))
     assert [trial.number for trial in trials] == [3, 1, 0, 4, 2]
     header, first, *_, last = ranking(job, trials)
-    assert header == ["trial", "end", "epochs", "score", "*.loss_weights.skeleton_mask", "without"]
+    assert header == ["trial", "end", "epochs", "score", "skeleton_mask", "without"]
     assert first == ["0003", "finished", "3", "0.30000", "1", "-"]
     assert last[:4] == ["0002", "failed", "0", "-"]
 
@@ -77,3 +77,9 @@ def test_without_a_finished_trial_there_is_no_best_job(tmp_path):
     write_summary(job, tmp_path / "sweep", read_trials(tmp_path / "sweep"))
     assert not (tmp_path / "sweep" / "best_job.json").exists()
     assert (tmp_path / "sweep" / "sweep.html").is_file()
+
+
+def test_fields_are_told_apart_by_the_ends_of_their_paths():
+    fields = ["a.stages.*.bone_width", "a.stages.one.rates.0.1", "a.stages.two.rates.0.1", "seed"]
+    assert list(short_names(fields).values()) == ["bone_width", "one.rates.0.1", "two.rates.0.1", "seed"]
+    assert short_names(["seed", "a.seed"]) == {"seed": "seed", "a.seed": "a.seed"}
