@@ -28,8 +28,8 @@ from ray.tune.schedulers import ASHAScheduler, FIFOScheduler, TrialScheduler
 from ray.tune.search import Searcher
 
 from mas_ray.config import codec
-from mas_ray.config.jobs import TrainJob, Workers
-from mas_ray.config.sweep import TuneJob, trial_job
+from mas_ray.config.jobs import Execution, TrainJob, Workers
+from mas_ray.config.sweep import GridSearch, TuneJob, trial_job
 from mas_ray.config.yardstick import Yardstick
 from mas_ray.pipelines import session
 from mas_ray.pipelines.claim import BusyError, check_inputs, locked
@@ -133,8 +133,9 @@ def _claim(sweep: Path, job: TuneJob) -> None:
 
 
 def _identity(job: TuneJob) -> TuneJob:
-    search = job.search if not hasattr(job.search, "num_trials") else replace(job.search, num_trials=1)
-    base = replace(job.base, workers=Workers(), execution=type(job.base.execution)(), tracking_uri=None)
+    """The job without what may change between its sessions."""
+    search = job.search if isinstance(job.search, GridSearch) else replace(job.search, num_trials=1)
+    base = replace(job.base, workers=Workers(), execution=Execution(), tracking_uri=None)
     return replace(job, base=base, search=search, max_concurrent=None, max_failures=0)
 
 

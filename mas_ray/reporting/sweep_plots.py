@@ -33,5 +33,5 @@ def sweep_html(name: str, study: optuna.Study) -> str:
     parts: list[str] = []
     for index, (title, plot) in enumerate(plots):
         drawn = plot.update_layout(title=None).to_html(full_html=False, include_plotlyjs=index == 0)
-        parts.append(f"<h2>{title}</h2>\n{drawn}")
+        parts.append(f'<h2>{title}</h2>\n<div style="overflow-x: auto">{drawn}</div>')
     return _PAGE.format(title=html.escape(f"Sweep {name}"), plots="\n".join(parts))
