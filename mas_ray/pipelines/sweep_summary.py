@@ -18,8 +18,7 @@ from mas_ray.shards.write import write_text
 def write_summary(job: TuneJob, sweep: Path, trials: list[Trial]) -> None:
     """Write ``trials.json``, ``trials.md``, ``best_job.json`` and ``sweep.html`` into a sweep's folder.
 
-    The best job trains in the folder beside the sweep's. There is none if no trial finished; one of which only stopped
-    ones are left would be the best of those that fell behind.
+    The best job trains in a folder beside the sweep's, and registers its model. There is none if no trial finished.
     """
     best_first = ranked(trials)
     write_text(sweep / "trials.json", json.dumps([_record(trial) for trial in best_first], indent=2) + "\n")

@@ -120,7 +120,6 @@ def _of_a_sweep(base: TrainJob, sweep: Path) -> TrainJob:
         with_fixed_inputs(base, sweep),
         tracking_uri=tracking_uri_of(base),
         yardstick=base.yardstick or Yardstick(),
-        registered_model=None,
     )
 
 
@@ -174,7 +173,8 @@ def run_trial(sweep: str, config: dict[str, Any]) -> None:
     own = trial_folder(folder, number)
     try:
         drawn = next(trial.drawn for trial in read_trials(folder) if trial.number == number)
-        _train(replace(trial_job(read_sweep(folder), drawn), storage=str(own.parent), name=own.name))
+        trial = trial_job(read_sweep(folder), drawn)
+        _train(replace(trial, storage=str(own.parent), name=own.name, registered_model=None))
     except (StageFailedError, ValueError) as error:
         lines = str(error).splitlines()
         end_trial(folder, number, Outcome(ending="failed", reason=lines[0] if lines else type(error).__name__))
