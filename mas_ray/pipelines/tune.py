@@ -134,7 +134,7 @@ def _claim(sweep: Path, job: TuneJob) -> None:
 def _identity(job: TuneJob) -> TuneJob:
     """The job without what may change between its sessions."""
     search = job.search if isinstance(job.search, GridSearch) else replace(job.search, num_trials=1)
-    base = replace(job.base, workers=Workers(), execution=Execution(), tracking_uri=None)
+    base = replace(job.base, workers=Workers(), execution=Execution(), tracking_uri=None, registered_model=None)
     return replace(job, base=base, search=search, max_concurrent=None, max_failures=0)
 
 
