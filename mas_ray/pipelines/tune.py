@@ -84,6 +84,7 @@ def tune(job: TuneJob) -> list[Trial]:
                     session.require(workers, "a trial", memory_each_bytes=WORKER_MEMORY_BYTES)
                     _run(job, sweep, trials)
                 trials = read_trials(sweep)
+            shutil.rmtree(sweep / "tune", ignore_errors=True)  # what Ray Tune kept for itself
             write_summary(job, sweep, trials)
     return trials
 
@@ -164,7 +165,6 @@ def _run(job: TuneJob, sweep: Path, trials: list[Trial]) -> None:
         )
         with contextlib.redirect_stdout(io.StringIO()):  # a table of its settings, whatever its verbosity
             tuner.fit()
-    shutil.rmtree(sweep / "tune", ignore_errors=True)
 
 
 def run_trial(sweep: str, config: dict[str, Any]) -> None:
