@@ -131,6 +131,11 @@ def _ray(document: Document) -> Iterator[str]:
         yield from _by_kubernetes(pod)
         yield from _pod(template["spec"])
     yield from _container("autoscaler", cluster["autoscalerOptions"])
+    for template in (group["template"] for group in cluster["workerGroupSpecs"]):
+        environment = {variable["name"]: variable for variable in template["spec"]["containers"][0]["env"]}
+        drain = environment.get("RAY_GRACEFUL_SHUTDOWN_DRAIN_TIMEOUT_S", {}).get("value", "0")
+        if not 0 < int(drain) < template["spec"].get("terminationGracePeriodSeconds", 30):
+            yield "a worker has no time to drain"
 
 
 def _pod(spec: Document) -> Iterator[str]:

@@ -133,6 +133,11 @@ MISTAKES = {
         _put((*_head_container, "env", 0), {"name": "AWS_SECRET_ACCESS_KEY", "value": "hunter2"}),
         "AWS_SECRET_ACCESS_KEY is not a reference",
     ),
+    "no time to drain": (
+        RAYCLUSTER,
+        _put(("spec", "workerGroupSpecs", 0, "template", "spec", "terminationGracePeriodSeconds"), 60),
+        "no time to drain",
+    ),
     "a submission mode that is none": (RAYJOB, _put(("spec", "submissionMode"), "Job"), "is not one of"),
     "a lifetime without shutdown": (RAYJOB, _put(("spec", "shutdownAfterJobFinishes"), False), "True was expected"),
     "too long a name": (RAYJOB, _put(("metadata", "name"), "x" * 48), "is too long"),
