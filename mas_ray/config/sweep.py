@@ -44,7 +44,7 @@ class Asha:
     """Asynchronous successive halving: a trial goes on past a rung only if it is among the best that came so far."""
 
     grace_epochs: int
-    """No trial is stopped before; also the first rung."""
+    """Of all stages of a trial together: no trial is stopped before; also the first rung."""
     reduction_factor: float = 3.0
     """Each rung has so many times the epochs of the one before, and lets one in so many trials pass."""
 
