@@ -71,7 +71,7 @@ def trial_folder(sweep: Path, number: int) -> Path:
 def begin_trial(sweep: Path, number: int, drawn: Mapping[str, Value]) -> None:
     """Record what a trial is, before anything of it runs."""
     folder = trial_folder(sweep, number)
-    folder.mkdir(parents=True)
+    folder.mkdir(parents=True, exist_ok=True)  # a driver may have died between this line and the next
     write_text(folder / "drawn.json", json.dumps(dict(drawn), indent=2) + "\n")
 
 

@@ -272,14 +272,14 @@ class _Watch(ray.tune.Callback):
 
 def _scheduler(job: TuneJob, trials: list[Trial]) -> TrialScheduler:
     """Ray Tune's scheduler, told what trials of an earlier session reached; one that goes on is judged from here on."""
-    if job.early_stopping is None:
+    num_epochs = sum(stage.num_epochs for stage in trial_job(job, draw(job, 0, [])).cascade.stages)
+    if job.early_stopping is None or job.early_stopping.grace_epochs >= num_epochs:
         return FIFOScheduler()
-    stages = trial_job(job, draw(job, 0, [])).cascade.stages
     scheduler = ASHAScheduler(
         time_attr="epochs",
         metric="score",
         mode="min",
-        max_t=sum(stage.num_epochs for stage in stages),
+        max_t=num_epochs - 1,  # no rung at the end, where there is nothing left to save
         grace_period=job.early_stopping.grace_epochs,
         reduction_factor=job.early_stopping.reduction_factor,
         stop_last_trials=False,

@@ -3,7 +3,7 @@ import json
 from made_up_sweep import WEIGHT, sweep_job, write_trial
 
 from mas_ray.config import codec
-from mas_ray.pipelines.sweep_folder import Outcome, end_trial, ranked, ranking, read_trials, short_names
+from mas_ray.pipelines.sweep_folder import Outcome, begin_trial, end_trial, ranked, ranking, read_trials, short_names
 from mas_ray.pipelines.sweep_summary import write_summary
 
 
@@ -37,6 +37,8 @@ def test_a_trial_whose_values_were_never_written_is_none(tmp_path):
     _, sweep = _sweep(tmp_path)
     (sweep / "trials" / "0005").mkdir()
     assert len(read_trials(sweep)) == 5
+    begin_trial(sweep, 5, {WEIGHT: 1.0})  # the next driver takes up its number
+    assert len(read_trials(sweep)) == 6
 
 
 def test_the_ranking_puts_whole_trials_first(tmp_path):

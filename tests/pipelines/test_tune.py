@@ -11,6 +11,7 @@ import psutil
 import pytest
 from made_up_sweep import WEIGHT, sweep_job, write_trial
 from mlflow import MlflowClient
+from ray.tune.schedulers import FIFOScheduler
 
 from mas_ray.config import codec
 from mas_ray.config.jobs import Workers
@@ -66,6 +67,22 @@ def test_early_stopping_remembers_trials_of_an_earlier_session(tmp_path):
     forgetful = _scheduler(job, [])
     forgetful.on_trial_add(None, first)
     assert forgetful.on_trial_result(None, first, {"epochs": 1, "score": 0.9}) == "CONTINUE"
+
+
+def test_nothing_is_stopped_when_it_has_ended_anyway(tmp_path):
+    """Three epochs, and rungs at 1 and at what would be 3: that one's decision would come too late to save anything."""
+    job = sweep_job(tmp_path, early_stopping=Asha(grace_epochs=1, reduction_factor=3.0))
+    scheduler = _scheduler(job, [])
+    told = [("good", 1, 0.3), ("late", 1, 0.2), ("good", 3, 0.1), ("late", 3, 0.9)]
+    trials = {name: SimpleNamespace(trial_id=name) for name in ("good", "late")}
+    for trial in trials.values():
+        scheduler.on_trial_add(None, trial)
+    decisions = [
+        scheduler.on_trial_result(None, trials[name], {"epochs": epochs, "score": score})
+        for name, epochs, score in told
+    ]
+    assert decisions == ["CONTINUE"] * 4
+    assert isinstance(_scheduler(replace(job, early_stopping=Asha(grace_epochs=3)), []), FIFOScheduler)
 
 
 def test_a_folder_is_one_sweeps(tmp_path):
