@@ -42,6 +42,15 @@ def ablated(cascade: CascadeConfig, without: Sequence[Ablation]) -> CascadeConfi
     return cascade
 
 
+def names_of(ablations: Sequence[Callable[[CascadeConfig], CascadeConfig]]) -> tuple[Ablation, ...]:
+    """The names by which ``ablated`` knows some functions of this module; ``ValueError`` if one has none."""
+    names: dict[Callable[[CascadeConfig], CascadeConfig], Ablation] = {f: name for name, f in _ABLATIONS.items()}
+    for ablation in ablations:
+        if ablation not in names:
+            raise ValueError(f"{ablation.__name__}: a job cannot name it in `without`")
+    return tuple(names[ablation] for ablation in ablations)
+
+
 def without_shape_prior(cascade: CascadeConfig) -> CascadeConfig:
     """Without ψ: no physique mask loss in any stage, so that the shape prior network is not trained.
 

@@ -12,8 +12,8 @@ from mas_ray.config import codec
 from mas_ray.config.ablations import brief
 from mas_ray.config.cascade import CascadeConfig, cpu_cascade
 from mas_ray.config.jobs import TablesJob
+from mas_ray.config.published import AblationRow
 from mas_ray.evaluation.protocol import evaluate_comparison
-from mas_ray.evaluation.published import AblationRow
 from mas_ray.evaluation.supervised_postprocess import SupervisedErrors, supervised_errors
 from mas_ray.inference import PoseEstimator
 from mas_ray.pipelines.ablation_training import StageStore, open_store, reconstruction, train_recipe

@@ -23,19 +23,12 @@ from mas_ray.config.ablations import (
     without_stick,
     without_teacher,
 )
+from mas_ray.config.published import FIG_4, PAPER, TABLE_4, TABLE_5, AblationRow, Figures
 from mas_ray.evaluation.left_right import HANDLINGS, Handling
 from mas_ray.evaluation.protocol import Evaluation
-from mas_ray.evaluation.published import (
-    FIG_4,
-    TABLE_4,
-    TABLE_5,
-    AblationRow,
-    Figures,
-    figures,
-    figures_after_postprocess,
-)
 from mas_ray.evaluation.summary import Summary, summarise
 from mas_ray.evaluation.supervised_postprocess import SupervisedErrors
+from mas_ray.evaluation.table_figures import figures, figures_after_postprocess
 from mas_ray.reporting import markdown
 from mas_ray.reporting.beside_published import beside_published, caveats, marked
 from mas_ray.reporting.summary_columns import HANDLING_NAMES, SUMMARY_COLUMNS
@@ -60,7 +53,7 @@ COMPONENTS = (
     AblationRow(configuration="bones merged by noisy-or", ablations=(with_noisy_or,)),
 )
 """What the paper has no figures of, each by itself."""
-ABLATIONS = (*TABLE_4, *TABLE_5, *FIG_4, *COMPONENTS)
+ABLATIONS = (*PAPER, *COMPONENTS)
 """Every row of every table; the same recipe stands in several."""
 
 

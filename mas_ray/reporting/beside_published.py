@@ -6,7 +6,7 @@ import itertools
 from collections.abc import Sequence
 from dataclasses import fields
 
-from mas_ray.evaluation.published import AblationRow, Figures
+from mas_ray.config.published import AblationRow, Figures
 from mas_ray.reporting import markdown
 
 _COLUMNS = {"mpjpe_mm": ("MPJPE mm", 1.0, 1), "ambiguity_ratio": ("r %", 100.0, 2), "percent_of_crop": ("2D %", 1.0, 2)}

@@ -2,7 +2,7 @@ from __future__ import annotations
 
 import pytest
 
-from mas_ray.evaluation.published import FIG_4, TABLE_4, TABLE_5, Figures
+from mas_ray.config.published import FIG_4, TABLE_4, TABLE_5, Figures
 from mas_ray.reporting.beside_published import beside_published, caveats, marked
 
 

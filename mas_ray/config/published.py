@@ -1,7 +1,7 @@
-"""The paper's ablations: what each row takes away, and its published figures beside those of an evaluation.
+"""The paper's ablations: what each row takes away, and its published figures.
 
-The figures do not compare in size, only in order: the published ones are of Human3.6M, by a protocol that the paper
-does not spell out; ours are of another corpus, another network and shorter training, by ``protocol.PROTOCOL``.
+They are of Human3.6M, by a protocol that the paper does not spell out. Ours, of another corpus, another network and
+shorter training, do not compare with them in size, only in order.
 """
 
 from __future__ import annotations
@@ -10,6 +10,8 @@ from collections.abc import Callable
 from dataclasses import dataclass
 
 from mas_ray.config.ablations import (
+    Ablation,
+    names_of,
     with_points,
     without_arm_search,
     without_cascade,
@@ -19,9 +21,6 @@ from mas_ray.config.ablations import (
     without_triangulation,
 )
 from mas_ray.config.cascade import CascadeConfig
-from mas_ray.evaluation.left_right import Handling
-from mas_ray.evaluation.protocol import Evaluation
-from mas_ray.evaluation.supervised_postprocess import SupervisedErrors
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -52,6 +51,11 @@ class AblationRow:
         """Of what is taken away, the same wherever the row stands; fit for a file name."""
         name = "+".join(ablation.__name__ for ablation in self.ablations) or "whole"
         return f"{name}+spp" if self.supervised_postprocess else name
+
+    @property
+    def without(self) -> tuple[Ablation, ...]:
+        """Its recipe as ``TrainJob.without`` has it; ``ValueError`` if it cannot be named there."""
+        return names_of(self.ablations)
 
     def recipe(self, cascade: CascadeConfig) -> CascadeConfig:
         """The whole recipe without what this row goes without."""
@@ -116,25 +120,5 @@ FIG_4 = (
     AblationRow(configuration="cascade training", ablations=()),
 )
 """Curves of the reconstruction loss without figures: the cascade's ends lower. The row between is not of the paper."""
-
-
-def figures(evaluation: Evaluation, handling: Handling) -> Figures:
-    """An evaluation's figures of the tables: MPJPE of triangulated poses, r, and the 2D error.
-
-    Without triangulation in training (no Δ) views name left and right by themselves (published r: 49 %), and the
-    published MPJPE can hardly be had of such poses as they are: ``oracle_pose`` comes nearest to what was compared.
-    """
-    accuracy = evaluation.under(handling)
-    return Figures(
-        mpjpe_mm=None if accuracy.triangulated is None else accuracy.triangulated.mpjpe_mm,
-        ambiguity_ratio=evaluation.ambiguity_ratio,
-        percent_of_crop=None if accuracy.keypoints is None else accuracy.keypoints.percent_of_crop,
-    )
-
-
-def figures_after_postprocess(errors: SupervisedErrors) -> Figures:
-    """The figures of a row with SPP. It has no r: the map is one for all views."""
-    return Figures(
-        mpjpe_mm=None if errors.triangulated is None else errors.triangulated.mpjpe_mm,
-        percent_of_crop=errors.percent_of_crop,
-    )
+PAPER = (*TABLE_4, *TABLE_5, *FIG_4)
+"""Every row of these; the same recipe stands in several."""
