@@ -22,25 +22,24 @@ from mas_ray.training.data import FrameSets, open_split
 from mas_ray.training.loop import validation_reconstruction
 from mas_ray.training.objective import StageObjective
 from mas_ray.training.order import num_steps
-from mas_ray.training.state import TrainState, create_state
+from mas_ray.training.state import Networks, TrainState, create_state
 
 _BATCH_SIZE = 8
 _KEY_LENGTH = 12
 
 
 @dataclass(frozen=True, kw_only=True)
-class StageStore:
-    """A dataset, and the folder that keeps the networks after each stage."""
+class KeyedDataset:
+    """A dataset whose digest is part of what is made from it."""
 
-    dataset: Location
-    """The folder of ``manifest.json``."""
+    path: Location
+    """``manifest.json``."""
     manifest: Manifest
     manifest_sha256: str
-    stages: Path
 
     def open(self, split: SplitName, cascade: CascadeConfig) -> FrameSets:
         """A split as a recipe sees it; ``ValueError`` if it is empty."""
-        return open_split(self.dataset, self.manifest, split, cascade)
+        return open_split(self.path.parent, self.manifest, split, cascade)
 
     def key(self, cascade: CascadeConfig, *more: str) -> str:
         """Part of a file's name, another one for another dataset, recipe, or anything more that decides its content."""
@@ -48,23 +47,28 @@ class StageStore:
         return hashlib.sha256(content.encode()).hexdigest()[:_KEY_LENGTH]
 
 
-def open_store(manifest: Location, stages: Path) -> StageStore:
-    """The store of a dataset's networks; ``ValueError`` if the manifest cannot be read."""
-    return StageStore(
-        dataset=manifest.parent, manifest=read_manifest(manifest), manifest_sha256=file_sha256(manifest), stages=stages
-    )
+def open_dataset(path: Location) -> KeyedDataset:
+    """The dataset of a manifest; ``ValueError`` if that cannot be read."""
+    return KeyedDataset(path=path, manifest=read_manifest(path), manifest_sha256=file_sha256(path))
 
 
-def train_recipe(cascade: CascadeConfig, store: StageStore, *, title: str) -> TrainState:
-    """The recipe's networks after its last stage. Stages that it begins with are shared with other recipes."""
+def train_recipe(cascade: CascadeConfig, dataset: KeyedDataset, *, stages: Path, title: str) -> TrainState:
+    """The recipe's networks after its last stage. Stages that it begins with are shared with other recipes.
+
+    Args:
+        cascade: The recipe.
+        dataset: Whose training split it sees.
+        stages: The folder that keeps the networks after each stage.
+        title: What to call it on the terminal.
+    """
     index = len(cascade.stages) - 1
     stage = cascade.stages[index]
-    path = store.stages / f"{stage.name}-{store.key(cascade)}.pt"
+    path = stages / f"{stage.name}-{dataset.key(cascade)}.pt"
     if path.is_file():
         return _load(path, cascade)
     begun = replace(cascade, stages=cascade.stages[:index]) if index else None
-    before = train_recipe(begun, store, title=title) if begun else None
-    train = store.open("train", cascade)
+    before = train_recipe(begun, dataset, stages=stages, title=title) if begun else None
+    train = dataset.open("train", cascade)
     if stage.teacher is not None:
         note(f"{title}, {stage.name}: the stage before predicts the training split")
     total = stage.num_epochs * num_steps(len(train), cascade.batch_size, cascade.steps_per_epoch)
@@ -77,16 +81,15 @@ def train_recipe(cascade: CascadeConfig, store: StageStore, *, title: str) -> Tr
     return step.state
 
 
-def reconstruction(state: TrainState, cascade: CascadeConfig, store: StageStore, *, split: SplitName) -> float:
-    """Mask losses of each view's own joints on a split, as the recipe's last stage weighs them.
+def reconstruction(networks: Networks, cascade: CascadeConfig, frame_sets: FrameSets) -> float:
+    """Mask losses of each view's own joints, as the recipe's last stage weighs them.
 
     Without reprojected joints: how those are named differs between recipes, and would be part of the comparison.
     """
     last = cascade.stages[-1]
     stage = replace(last, loss_weights=replace(last.loss_weights, reprojection=0.0))
-    kept = state.kept
-    objective = StageObjective(kept.detector, kept.shape_prior, stage=stage, cascade=cascade, skeleton=H36M_18)
-    return validation_reconstruction(objective, store.open(split, cascade), batch_size=_BATCH_SIZE)
+    objective = StageObjective(networks.detector, networks.shape_prior, stage=stage, cascade=cascade, skeleton=H36M_18)
+    return validation_reconstruction(objective, frame_sets, batch_size=_BATCH_SIZE)
 
 
 def _save(path: Path, state: TrainState) -> None:
