@@ -23,7 +23,8 @@ def write_teaching(path: Path, *, checkpoint: Path, manifest: str, config: Teach
     if path.is_file():
         return
     note(f"teacher: {checkpoint} predicts the training split")
-    part = cast(Any, ray.remote(num_cpus=workers.cpus_each, max_retries=2)(_teach_part))
+    # DEFAULT: not in the placement group of a sweep's trial, which holds memory alone; tasks go there by themselves.
+    part = cast(Any, ray.remote(num_cpus=workers.cpus_each, max_retries=2, scheduling_strategy="DEFAULT")(_teach_part))
     num = workers.num
     parts = [part.remote(str(checkpoint), manifest, config, workers.cpus_each, n, num) for n in range(num)]
     save_teaching(path, joined([torch.tensor(done) for done in ray.get(parts)]))
