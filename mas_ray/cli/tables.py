@@ -8,19 +8,26 @@ from pathlib import Path
 
 import tyro
 
-from mas_ray.config.jobs import LearnJob, TablesJob
+from mas_ray.config.jobs import LearnJob, SweepTablesJob, TablesJob
 
 
 @dataclass(frozen=True, kw_only=True)
 class Flags:
-    """Train every ablation briefly, in this process without Ray, and print its figures beside the published ones."""
+    """Train every ablation briefly, in this process without Ray, and print its figures beside the published ones.
 
+    With --sweep, train nothing: measure what `mas-ray tune` has trained, over its seeds.
+    """
+
+    sweep: str = ""
+    """Folder of a sweep of the paper's ablations, as jobs/ablations.py makes it; finished trials are measured."""
     manifest: str = ""
-    """manifest.json of the dataset; without it that of `mas-ray learn`, which is made first if need be (with Ray)."""
+    """manifest.json of the dataset; without it that of `mas-ray learn`, which is made first if need be (with Ray). With
+    --sweep, the one that it trained on; without it where it was then."""
     annotations: str = ""
     """Folder of its reference joints."""
-    output: str = "tables"
-    """Folder of everything that is written; the same command again goes on from what is there."""
+    output: str = ""
+    """Folder of everything that is written; the same command again goes on from what is there. Without it `tables`,
+    or the folder of that name in the sweep's."""
     steps_share: float = 0.3
     """Share of the recipe's training steps that every row takes."""
     seed: int = 0
@@ -30,16 +37,31 @@ class Flags:
 def run(argv: Sequence[str]) -> int:
     """Measure, and print the tables."""
     flags = tyro.cli(Flags, args=argv, prog="mas-ray tables", description=Flags.__doc__)
+    if flags.sweep:
+        return show(_of_sweep(flags))
     job = TablesJob(
         manifest=flags.manifest,
         annotations=flags.annotations,
-        output=flags.output,
+        output=flags.output or "tables",
         steps_share=flags.steps_share,
         seed=flags.seed,
     )
     if bool(job.manifest) != bool(job.annotations):
         raise ValueError("--manifest, --annotations: name both, or neither for the dataset of mas-ray learn")
     return show(job if job.manifest else _with_learning_dataset(job))
+
+
+def _of_sweep(flags: Flags) -> SweepTablesJob:
+    if not flags.annotations:
+        raise ValueError("--annotations: name the folder of reference joints; a sweep knows none")
+    if (flags.steps_share, flags.seed) != (Flags.steps_share, Flags.seed):
+        raise ValueError("--steps-share, --seed: a sweep has been trained; leave them away")
+    return SweepTablesJob(
+        sweep=flags.sweep,
+        annotations=flags.annotations,
+        output=flags.output or str(Path(flags.sweep) / "tables"),
+        manifest=flags.manifest or None,
+    )
 
 
 def _with_learning_dataset(job: TablesJob) -> TablesJob:
@@ -49,11 +71,16 @@ def _with_learning_dataset(job: TablesJob) -> TablesJob:
     return replace(job, manifest=str(dataset.manifest), annotations=str(dataset.annotations))
 
 
-def show(job: TablesJob) -> int:
+def show(job: TablesJob | SweepTablesJob) -> int:
     """Run a tables job and print what it measured."""
-    from mas_ray.pipelines.tables import tables  # torch loads only now
+    if isinstance(job, SweepTablesJob):
+        from mas_ray.pipelines.sweep_tables import sweep_tables  # torch loads only now
 
-    print(tables(job))
+        print(sweep_tables(job))
+    else:
+        from mas_ray.pipelines.tables import tables  # torch loads only now
+
+        print(tables(job))
     for name in ("tables.md", "tables.json"):
         print(f"wrote {Path(job.output) / name}")
     return 0

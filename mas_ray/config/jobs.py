@@ -252,3 +252,17 @@ class TablesJob:
     def __post_init__(self) -> None:
         if not 0.0 < self.steps_share <= 1.0:
             raise ValueError(f"steps_share: expected more than 0 and at most 1, got {self.steps_share}")
+
+
+@dataclass(frozen=True, kw_only=True)
+class SweepTablesJob:
+    """Measure the ablations that a sweep trained beside the published tables, over its seeds."""
+
+    sweep: str
+    """Folder of a sweep over ``without`` and ``cascade.seed``."""
+    annotations: str
+    """Folder of reference joints, as ingest wrote it. Only measuring reads it, and the row with labels in its name."""
+    output: str
+    """Folder of ``tables.md``, ``tables.json`` and the measured rows; a second run goes on from those."""
+    manifest: str | None = None
+    """``manifest.json`` of the dataset that the sweep trained on; None: where it was then."""

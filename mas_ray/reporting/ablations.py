@@ -56,6 +56,17 @@ COMPONENTS = (
 ABLATIONS = (*PAPER, *COMPONENTS)
 """Every row of every table; the same recipe stands in several."""
 
+TABLE_4_NOTE = (
+    "Triangulated MPJPE and r. Left and right: one bit per frame set by the reference (oracle), r before that. The "
+    "row that is not of the paper tells how much of the first one's loss is the teacher's."
+)
+TABLE_5_NOTE = (
+    "2D error in % of the crop; left and right as above. SPP is a linear map that is **fitted to labels** (the "
+    "reference joints of the training split); nothing else here uses any, and its row exchanges no names. Without "
+    "structure prior, joints are drawn as points, and the losses that know joints by name stay, as the appendix "
+    "says: those beyond the paper too."
+)
+
 
 @dataclass(frozen=True, kw_only=True)
 class MeasuredRow:
@@ -88,15 +99,11 @@ def ablations_as_markdown(measured: Mapping[str, MeasuredRow], *, steps_share: f
         "Published figures are of Human3.6M, so only their order can be compared. All figures are errors: lower is "
         "better. With one seed and so short a training, small differences mean nothing.",
         "## Table 4",
-        "Triangulated MPJPE and r. Left and right: one bit per frame set by the reference (oracle), r before that. The "
-        "row that is not of the paper tells how much of the first one's loss is the teacher's.",
-        beside_published(TABLE_4, [_figures(row, measured) for row in TABLE_4]),
+        TABLE_4_NOTE,
+        beside_published(TABLE_4, [row_figures(measured[row.name]) for row in TABLE_4]),
         "## Table 5",
-        "2D error in % of the crop; left and right as above. SPP is a linear map that is **fitted to labels** (the "
-        "reference joints of the training split); nothing else here uses any, and its row exchanges no names. Without "
-        "structure prior, joints are drawn as points, and the losses that know joints by name stay, as the appendix "
-        "says: those beyond the paper too.",
-        beside_published(TABLE_5, [_figures(row, measured) for row in TABLE_5]),
+        TABLE_5_NOTE,
+        beside_published(TABLE_5, [row_figures(measured[row.name]) for row in TABLE_5]),
         "## Fig. 4",
         _cascade_or_not(measured),
         "## One component at a time",
@@ -112,8 +119,8 @@ def ablations_as_markdown(measured: Mapping[str, MeasuredRow], *, steps_share: f
     return "\n\n".join(sections) + "\n"
 
 
-def _figures(row: AblationRow, measured: Mapping[str, MeasuredRow]) -> Figures:
-    found = measured[row.name]
+def row_figures(found: MeasuredRow) -> Figures:
+    """What Tables 4 and 5 show of a row: after SPP, if it is of that kind."""
     if found.supervised is not None:
         return figures_after_postprocess(found.supervised)
     return figures(found.evaluation, "oracle_pose")
@@ -125,22 +132,29 @@ def _cascade_or_not(measured: Mapping[str, MeasuredRow]) -> str:
         found = measured[row.name]
         percent = summarise(found.evaluation, "oracle_pose").percent_of_crop
         rows.append([marked(row), f"{found.reconstruction:.3f}", markdown.figure(percent, 2)])
-    one_stage, untaught, whole = (measured[row.name] for row in FIG_4)
+    one_stage, untaught, whole = (measured[row.name].reconstruction for row in FIG_4)
+    split = measured["whole"].evaluation.source.split
     return (
-        f"{markdown.table(rows)}\n\nPublished as curves without figures: the loss ends lower with the cascade. "
-        f"Of the cascade alone, that is without the teacher in either row, this {_holds(untaught, one_stage)} here. "
-        f"Of the whole recipe against one stage it {_holds(whole, one_stage)}, which by the caveat below is no proof "
-        f"either way. All losses are of the views' own joints, with the last stage's bones and weights, on the "
-        f"{_split(whole)} split, after equally many steps.\n\n" + "\n".join(f"- {caveat}" for caveat in caveats(FIG_4))
+        f"{markdown.table(rows)}\n\n{whether_the_cascade_pays(one_stage=one_stage, untaught=untaught, whole=whole)} "
+        f"All losses are of the views' own joints, with the last stage's bones and weights, on the {split} split, "
+        "after equally many steps.\n\n" + "\n".join(f"- {caveat}" for caveat in caveats(FIG_4))
     )
 
 
-def _holds(lower: MeasuredRow, higher: MeasuredRow) -> str:
-    return "holds" if lower.reconstruction < higher.reconstruction else "does not hold"
+def whether_the_cascade_pays(*, one_stage: float | None, untaught: float | None, whole: float | None) -> str:
+    """Whether what Fig. 4 shows holds of these reconstruction losses; None is one that was not measured."""
+    proof = "" if whole is None or one_stage is None else ", which by the caveat below is no proof either way"
+    return (
+        "Published as curves without figures: the loss ends lower with the cascade. "
+        f"Of the cascade alone, that is without the teacher in either row, this {_holds(untaught, one_stage)} here. "
+        f"Of the whole recipe against one stage it {_holds(whole, one_stage)}{proof}."
+    )
 
 
-def _split(row: MeasuredRow) -> str:
-    return row.evaluation.source.split
+def _holds(lower: float | None, higher: float | None) -> str:
+    if lower is None or higher is None:
+        return "cannot be said"
+    return "holds" if lower < higher else "does not hold"
 
 
 def _components(measured: Mapping[str, MeasuredRow]) -> str:

@@ -5,8 +5,9 @@ from pathlib import Path
 import pytest
 
 from mas_ray.cli.tables import run
-from mas_ray.config.jobs import TablesJob
+from mas_ray.config.jobs import SweepTablesJob, TablesJob
 from mas_ray.pipelines import learn as learn_pipeline
+from mas_ray.pipelines import sweep_tables as sweep_pipeline
 from mas_ray.pipelines import tables as pipeline
 
 
@@ -31,6 +32,19 @@ def test_flags_make_a_job(jobs, capsys):
     assert f"wrote {Path('out/tables.md')}" in out
 
 
+def test_a_sweep_is_measured_in_its_own_folder_if_no_other_is_named(jobs, monkeypatch, capsys):
+    seen: list[SweepTablesJob] = []
+    monkeypatch.setattr(sweep_pipeline, "sweep_tables", lambda job: seen.append(job) or "# Ablations over seeds")
+    assert run(["--sweep", "s", "--annotations", "a"]) == 0
+    assert run(["--sweep", "s", "--annotations", "a", "--manifest", "m.json", "--output", "out"]) == 0
+    assert seen == [
+        SweepTablesJob(sweep="s", annotations="a", output=str(Path("s/tables"))),
+        SweepTablesJob(sweep="s", annotations="a", output="out", manifest="m.json"),
+    ]
+    assert f"wrote {Path('s/tables/tables.json')}" in capsys.readouterr().out
+    assert not jobs
+
+
 def test_without_a_dataset_it_is_the_one_of_learn(jobs, monkeypatch):
     dataset = learn_pipeline.LearningDataset(manifest=Path("x/m.json"), annotations=Path("x/a"))
     monkeypatch.setattr(learn_pipeline, "learning_dataset", lambda job: dataset)
@@ -43,5 +57,9 @@ def test_wrong_flags_are_one_line_before_anything_is_made(monkeypatch):
     monkeypatch.setattr(learn_pipeline, "learning_dataset", lambda job: pytest.fail("made"))
     with pytest.raises(ValueError, match=r"^--manifest, --annotations: name both"):
         run(["--manifest", "m.json"])
+    with pytest.raises(ValueError, match=r"^--annotations: name the folder of reference joints"):
+        run(["--sweep", "s"])
+    with pytest.raises(ValueError, match=r"^--steps-share, --seed: a sweep has been trained"):
+        run(["--sweep", "s", "--annotations", "a", "--seed", "1"])
     with pytest.raises(ValueError, match=r"^steps_share: expected more than 0 and at most 1, got 2"):
         run(["--steps-share", "2"])

@@ -1,10 +1,14 @@
 from contextlib import nullcontext
+from dataclasses import replace
 
 import pytest
 
+from mas_ray.config.ingest import SplitBySubject
 from mas_ray.ingest.take_work import ingest_take
 from mas_ray.pipelines import ingest as pipeline
 from mas_ray.shards import compact
+from mas_ray.shards.manifest import read_manifest, write_manifest
+from mas_ray.shards.splits import plan_splits
 
 
 @pytest.fixture
@@ -22,3 +26,20 @@ def ingested(monkeypatch):
     monkeypatch.setattr(pipeline.session, "require", lambda workers, what, beside: None)
     monkeypatch.setattr(compact, "SHARD_BYTES", 100_000)  # two takes of 81 kB
     return done
+
+
+@pytest.fixture
+def two_training_subjects(tiny_dataset, tmp_path):
+    """The tiny dataset with nothing held out for validation: SPP needs two subjects to train on."""
+    manifest = read_manifest(tiny_dataset.manifest)
+    split = SplitBySubject(validation=(), test=("s02",))
+    splits = plan_splits(
+        split,
+        {take.take_id: range(take.num_instants) for take in manifest.takes},
+        {take.take_id: take.subject for take in manifest.takes},
+    )
+    (tmp_path / "dataset").mkdir()
+    (tmp_path / "dataset" / "shards").symlink_to(tiny_dataset.manifest.parent / "shards")
+    path = tmp_path / "dataset" / "manifest.json"
+    write_manifest(path, replace(manifest, split_config=split, splits=splits))
+    return replace(tiny_dataset, manifest=path)

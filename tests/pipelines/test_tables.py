@@ -12,14 +12,12 @@ import torch
 from mas_ray.annotations import read_reference, write_reference
 from mas_ray.config.ablations import brief
 from mas_ray.config.cascade import CascadeConfig, cpu_cascade
-from mas_ray.config.ingest import SplitBySubject
 from mas_ray.config.jobs import TablesJob
 from mas_ray.pipelines import ablation_training
 from mas_ray.pipelines import tables as pipeline
 from mas_ray.reporting.ablations import ABLATIONS
 from mas_ray.reporting.beside_published import marked
 from mas_ray.shards.manifest import read_manifest, write_manifest
-from mas_ray.shards.splits import plan_splits
 from mas_ray.skeleton import H36M_18
 from mas_ray.training.cascade import run_cascade, run_cascade_stage
 from mas_ray.training.data import open_split
@@ -36,23 +34,11 @@ def _first_stage(cascade: CascadeConfig) -> CascadeConfig:
 
 
 @pytest.fixture
-def job(tiny_dataset, tmp_path, monkeypatch) -> TablesJob:
-    """On two training subjects, which SPP needs."""
-    manifest = read_manifest(tiny_dataset.manifest)
-    split = SplitBySubject(validation=(), test=("s02",))
-    splits = plan_splits(
-        split,
-        {take.take_id: range(take.num_instants) for take in manifest.takes},
-        {take.take_id: take.subject for take in manifest.takes},
-    )
-    (tmp_path / "dataset").mkdir()
-    (tmp_path / "dataset" / "shards").symlink_to(tiny_dataset.manifest.parent / "shards")
-    path = tmp_path / "dataset" / "manifest.json"
-    write_manifest(path, replace(manifest, split_config=split, splits=splits))
+def job(two_training_subjects, tmp_path, monkeypatch) -> TablesJob:
     monkeypatch.setattr(pipeline, "cpu_cascade", _recipe)
     return TablesJob(
-        manifest=str(path),
-        annotations=str(tiny_dataset.annotations),
+        manifest=str(two_training_subjects.manifest),
+        annotations=str(two_training_subjects.annotations),
         output=str(tmp_path / "tables"),
         steps_share=0.2,
     )
