@@ -79,7 +79,8 @@ def tune(job: TuneJob) -> list[Trial]:
         with sweep_mirrored(job, sweep):
             trials = read_trials(sweep)
             if sum(trial.outcome is not None for trial in trials) < num_trials(job):
-                with session.connect():
+                # Ray Train asks the dashboard whether a stopped trial is gone; without one it keeps its workers' place.
+                with session.connect(dashboard=True):
                     workers = job.base.workers
                     session.require(workers, "a trial", memory_each_bytes=WORKER_MEMORY_BYTES)
                     _run(job, sweep, trials)
