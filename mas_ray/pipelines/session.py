@@ -21,7 +21,7 @@ _KNOCK_S = 10.0
 
 
 @contextmanager
-def connect(num_cpus: int | None = None, *, dashboard: bool = False) -> Generator[None, None, None]:
+def connect(num_cpus: int | None = None) -> Generator[None, None, None]:
     """Hold a Ray session for the block.
 
     A session that this process already has is used and left running. Otherwise the cluster at ``RAY_ADDRESS`` is
@@ -31,7 +31,6 @@ def connect(num_cpus: int | None = None, *, dashboard: bool = False) -> Generato
 
     Args:
         num_cpus: Logical CPUs of a cluster of this machine alone; None: as many as it has.
-        dashboard: Whether such a cluster has Ray's dashboard, on loopback. Ray asks it whether actors live.
 
     Raises:
         ValueError: The cluster at ``RAY_ADDRESS`` cannot be reached.
@@ -47,7 +46,7 @@ def connect(num_cpus: int | None = None, *, dashboard: bool = False) -> Generato
             ray.init(
                 address="local",
                 num_cpus=num_cpus,
-                include_dashboard=dashboard,
+                include_dashboard=False,
                 log_to_driver=False,
                 logging_level=logging.ERROR,
             )

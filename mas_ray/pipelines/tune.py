@@ -26,6 +26,7 @@ from ray.train import Checkpoint
 from ray.tune.integration.ray_train import TuneReportCallback
 from ray.tune.schedulers import ASHAScheduler, FIFOScheduler, TrialScheduler
 from ray.tune.search import Searcher
+from ray.util.placement_group import PlacementGroup, PlacementGroupID, remove_placement_group
 
 from mas_ray.config import codec
 from mas_ray.config.jobs import Execution, TrainJob, Workers
@@ -49,6 +50,7 @@ from mas_ray.pipelines.sweep_folder import (
 from mas_ray.pipelines.sweep_mirror import sweep_mirrored
 from mas_ray.pipelines.sweep_summary import write_summary
 from mas_ray.pipelines.train import WORKER_MEMORY_BYTES, StageFailedError, train, with_fixed_inputs
+from mas_ray.pipelines.worker import PLACE
 from mas_ray.shards.write import write_text
 
 # A trial's driver needs next to no time of a core, which is all its workers'. Ray asks for a resource, so memory it is.
@@ -79,8 +81,7 @@ def tune(job: TuneJob) -> list[Trial]:
         with sweep_mirrored(job, sweep):
             trials = read_trials(sweep)
             if sum(trial.outcome is not None for trial in trials) < num_trials(job):
-                # Ray Train asks the dashboard whether a stopped trial is gone; without one it keeps its workers' place.
-                with session.connect(dashboard=True):
+                with session.connect():
                     workers = job.base.workers
                     session.require(workers, "a trial", memory_each_bytes=WORKER_MEMORY_BYTES)
                     _run(job, sweep, trials)
@@ -268,7 +269,18 @@ class _Watch(ray.tune.Callback):
         number = trial.config["number"]
         if not (trial_folder(self._sweep, number) / "outcome.json").is_file():
             end_trial(self._sweep, number, outcome)
+        _free_place(trial_folder(self._sweep, number))
         self._advance(1)
+
+
+def _free_place(trial: Path) -> None:
+    """Remove the workers of a trial that was stopped, and what they hold.
+
+    Ray Train does so itself, but only once it has seen that the process that started them is gone, and for that it asks
+    the dashboard, which not every cluster has: the place would stay taken, and the next trial would wait for ever.
+    """
+    for path in trial.glob(f"stages/*/{PLACE}"):
+        remove_placement_group(PlacementGroup(PlacementGroupID(bytes.fromhex(path.read_text()))))
 
 
 def _scheduler(job: TuneJob, trials: list[Trial]) -> TrialScheduler:

@@ -15,6 +15,7 @@ from typing import Any
 import numpy as np
 import ray.train
 import ray.train.torch
+import ray.util
 import torch
 from torch import nn
 
@@ -44,6 +45,8 @@ from mas_ray.training.yardstick import measure
 _CHIRALITY_POSES = 64
 _HELD_OUT_BATCH = 8
 _REPORT = "report.json"
+PLACE = "placement_group"
+"""File of a stage: the id of the placement group that its workers are in."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -78,6 +81,9 @@ def _train(run: StageRun, device: torch.device) -> None:
     stage = cascade.stages[run.stage]
     context = ray.train.get_context()
     worker = Worker(rank=context.get_world_rank(), world_size=context.get_world_size())
+    place = ray.util.get_current_placement_group()
+    if worker.rank == 0 and place is not None:
+        write_text(Path(run.folder) / PLACE, place.id.hex())
     if device.type == "cpu":
         torch.set_num_threads(max(1, int(job.workers.cpus_each)))
     if job.execution.deterministic:

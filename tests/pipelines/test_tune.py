@@ -13,6 +13,7 @@ from made_up_sweep import WEIGHT, sweep_job, write_trial
 from mlflow import MlflowClient
 from ray.tune.schedulers import FIFOScheduler
 
+import mas_ray.pipelines.tune as module
 from mas_ray.config import codec
 from mas_ray.config.jobs import Workers
 from mas_ray.config.search_space import Choice, LogUniform
@@ -83,6 +84,22 @@ def test_nothing_is_stopped_when_it_has_ended_anyway(tmp_path):
     ]
     assert decisions == ["CONTINUE"] * 4
     assert isinstance(_scheduler(replace(job, early_stopping=Asha(grace_epochs=3)), []), FIFOScheduler)
+
+
+def test_a_stopped_trial_gives_its_workers_place_back(tmp_path, monkeypatch):
+    """Ray Train would not, where there is no dashboard to ask; a sweep with early stopping then waited for ever."""
+    write_trial(sweep_job(tmp_path), 0, 1.0, [0.5])
+    place = "ab" * 18
+    (trial_folder(tmp_path / "sweep", 0) / "stages" / "0-torso" / "placement_group").write_text(place)
+    removed = []
+    monkeypatch.setattr(module, "remove_placement_group", lambda group: removed.append(group.id.hex()))
+    told = []
+    watch = module._Watch(tmp_path / "sweep", lambda num, **figures: told.append(num))
+    watch.on_trial_complete(0, [], SimpleNamespace(config={"number": 0}))
+    assert removed == [place]
+    assert told == [1]
+    (trial,) = read_trials(tmp_path / "sweep")
+    assert trial.outcome == Outcome(ending="stopped")
 
 
 def test_a_folder_is_one_sweeps(tmp_path):
