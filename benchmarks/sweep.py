@@ -58,11 +58,16 @@ def main() -> None:
 
 
 def _dataset(folder: Path) -> Path:
-    write_corpus(
-        folder / "corpus",
-        SyntheticConfig(num_subjects=1, takes_per_subject=1, instants_per_take=8, fps=4, width_px=128, height_px=128),
+    corpus = SyntheticConfig(num_subjects=1, takes_per_subject=1, instants_per_take=8, width_px=512, height_px=512)
+    write_corpus(folder / "corpus", corpus)
+    ingest(
+        IngestJob(
+            root=str(folder / "corpus"),
+            output=str(folder / "dataset"),
+            masks=BackgroundMasks(plate="given"),
+            curation=None,
+        )
     )
-    ingest(IngestJob(root=str(folder / "corpus"), output=str(folder / "dataset"), masks=BackgroundMasks()))
     return folder / "dataset" / "manifest.json"
 
 
