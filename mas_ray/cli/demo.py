@@ -32,14 +32,17 @@ class Flags:
 
 def run(argv: Sequence[str]) -> int:
     """Run the main job, and say where its results are."""
+    return show(job_of(argv))
+
+
+def job_of(argv: Sequence[str]) -> DemoJob:
+    """The job that a command line stands for."""
     flags = tyro.cli(Flags, args=argv, prog="mas-ray demo", description=Flags.__doc__)
-    return show(
-        DemoJob(
-            output=flags.output,
-            corpus=flags.corpus,
-            workers=Workers(num=flags.workers, gpus_each=1.0 if flags.gpus else 0.0),
-            from_scratch=flags.from_scratch,
-        )
+    return DemoJob(
+        output=flags.output,
+        corpus=flags.corpus,
+        workers=Workers(num=flags.workers, gpus_each=1.0 if flags.gpus else 0.0),
+        from_scratch=flags.from_scratch,
     )
 
 

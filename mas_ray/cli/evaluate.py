@@ -14,7 +14,16 @@ from mas_ray.reporting.summary_columns import HANDLING_NAMES
 
 def run(argv: Sequence[str]) -> int:
     """Evaluate, and say the main figures under every handling of left and right."""
-    job = tyro.cli(EvaluateJob, args=argv, prog="mas-ray evaluate", description=EvaluateJob.__doc__)
+    return show(job_of(argv))
+
+
+def job_of(argv: Sequence[str]) -> EvaluateJob:
+    """The job that a command line stands for."""
+    return tyro.cli(EvaluateJob, args=argv, prog="mas-ray evaluate", description=EvaluateJob.__doc__)
+
+
+def show(job: EvaluateJob) -> int:
+    """Run an evaluation and print the main figures."""
     from mas_ray.pipelines.evaluate import evaluate  # torch loads only now
 
     evaluation = evaluate(job)

@@ -56,7 +56,16 @@ class Flags:
 
 def run(argv: Sequence[str]) -> int:
     """Ingest, and say what the dataset holds."""
-    job = _job(tyro.cli(Flags, args=argv, prog="mas-ray ingest", description=Flags.__doc__))
+    return show(job_of(argv))
+
+
+def job_of(argv: Sequence[str]) -> IngestJob:
+    """The job that a command line stands for."""
+    return _job(tyro.cli(Flags, args=argv, prog="mas-ray ingest", description=Flags.__doc__))
+
+
+def show(job: IngestJob) -> int:
+    """Run an ingest job and print what the dataset holds."""
     from mas_ray.pipelines.ingest import ingest  # OpenCV and Ray load only now
     from mas_ray.shards.location import location
 

@@ -21,19 +21,31 @@ def load_job(path: str, expected: type[T]) -> T:
         ValueError: There is no such file, or no job of the expected kind in it; one line says which, and where.
     """
     file = Path(path)
-    if not file.is_file():
-        raise ValueError(f"{path}: no such file")
-    if file.suffix == ".json":
+    if file.is_file() and file.suffix == ".json":
         return codec.loads(expected, _utf8(file), path)
-    if file.suffix != ".py":
+    if file.is_file() and file.suffix != ".py":
         raise ValueError(f"{path}: expected a Python file (.py) with a JOB, or a job's record (.json)")
-    variables = _executed(path)
-    if "JOB" not in variables:
-        raise ValueError(f"{path}: has no JOB; expected JOB = {expected.__name__}(...)")
-    job = variables["JOB"]
+    job = load_literal(path, f"{expected.__name__}(...)")
     if not isinstance(job, expected):
         raise ValueError(f"{path}: expected JOB = {expected.__name__}(...), got a {type(job).__name__}")
     return job
+
+
+def load_literal(path: str, expected: str) -> object:
+    """The ``JOB`` of a ``.py`` file, whatever it is; the file is executed as by ``load_job``.
+
+    Raises:
+        ValueError: There is no such file, or no ``JOB`` in it; the message says that ``expected`` was.
+    """
+    file = Path(path)
+    if not file.is_file():
+        raise ValueError(f"{path}: no such file")
+    if file.suffix != ".py":
+        raise ValueError(f"{path}: expected a Python file (.py) with a JOB")
+    variables = _executed(path)
+    if "JOB" not in variables:
+        raise ValueError(f"{path}: has no JOB; expected JOB = {expected}")
+    return variables["JOB"]
 
 
 def _utf8(file: Path) -> str:

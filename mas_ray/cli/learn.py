@@ -34,14 +34,14 @@ class Flags:
 
 def run(argv: Sequence[str]) -> int:
     """Measure, and print the figures."""
+    return show(job_of(argv))
+
+
+def job_of(argv: Sequence[str]) -> LearnJob:
+    """The job that a command line stands for."""
     flags = tyro.cli(Flags, args=argv, prog="mas-ray learn", description=Flags.__doc__)
-    return show(
-        LearnJob(
-            output=flags.output,
-            front_cue=flags.front_cue,
-            seeds=flags.seeds,
-            workers=Workers(num=flags.workers),
-        )
+    return LearnJob(
+        output=flags.output, front_cue=flags.front_cue, seeds=flags.seeds, workers=Workers(num=flags.workers)
     )
 
 

@@ -6,7 +6,7 @@ import importlib
 import os
 import sys
 import traceback
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
 VERBS = {
     "demo": "the main job: ingest, train, evaluate, predict and report on sample video",
@@ -23,6 +23,8 @@ VERBS = {
     "report": "put a run into one self-contained HTML file",
     "learn": "measure how well the method learns, on synthetic people",
     "tables": "measure the ablations beside the published tables",
+    "submit": "run a job on a Ray cluster, or write it as a KubeRay RayJob",
+    "jobs": "list a cluster's jobs, read their logs, stop them",
     "doctor": "say what is installed, cached and missing",
 }
 
@@ -45,8 +47,13 @@ def main(argv: Sequence[str] | None = None) -> int:
     if verb not in VERBS:
         print(f"mas-ray: unknown verb {verb!r}; expected one of {', '.join(VERBS)}", file=sys.stderr)
         return 2
+    return run_verb(verb, lambda: importlib.import_module(f"mas_ray.cli.{verb}").run(rest), debug=debug)
+
+
+def run_verb(verb: str, run: Callable[[], int], *, debug: bool = False) -> int:
+    """Run what a verb does; its errors become one line and an exit status."""
     try:
-        return importlib.import_module(f"mas_ray.cli.{verb}").run(rest)
+        return run()
     except KeyboardInterrupt:
         print("mas-ray: interrupted; run the same command again to go on", file=sys.stderr)
         return 130

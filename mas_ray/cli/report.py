@@ -11,7 +11,16 @@ from mas_ray.config.jobs import ReportJob
 
 def run(argv: Sequence[str]) -> int:
     """Write the report, and say where it is."""
-    job = tyro.cli(ReportJob, args=argv, prog="mas-ray report", description=ReportJob.__doc__)
+    return show(job_of(argv))
+
+
+def job_of(argv: Sequence[str]) -> ReportJob:
+    """The job that a command line stands for."""
+    return tyro.cli(ReportJob, args=argv, prog="mas-ray report", description=ReportJob.__doc__)
+
+
+def show(job: ReportJob) -> int:
+    """Write a report and print where it is."""
     from mas_ray.pipelines.report import report  # torch loads only now
 
     print(f"wrote {report(job)}")

@@ -36,9 +36,15 @@ class Flags:
 
 def run(argv: Sequence[str]) -> int:
     """Measure, and print the tables."""
+    job = job_of(argv)
+    return show(job if job.manifest or isinstance(job, SweepTablesJob) else _with_learning_dataset(job))
+
+
+def job_of(argv: Sequence[str]) -> TablesJob | SweepTablesJob:
+    """The job that a command line stands for; without a manifest it is for the dataset of mas-ray learn."""
     flags = tyro.cli(Flags, args=argv, prog="mas-ray tables", description=Flags.__doc__)
     if flags.sweep:
-        return show(_of_sweep(flags))
+        return _of_sweep(flags)
     job = TablesJob(
         manifest=flags.manifest,
         annotations=flags.annotations,
@@ -48,7 +54,7 @@ def run(argv: Sequence[str]) -> int:
     )
     if bool(job.manifest) != bool(job.annotations):
         raise ValueError("--manifest, --annotations: name both, or neither for the dataset of mas-ray learn")
-    return show(job if job.manifest else _with_learning_dataset(job))
+    return job
 
 
 def _of_sweep(flags: Flags) -> SweepTablesJob:

@@ -46,7 +46,12 @@ class Flags:
 
 def run(argv: Sequence[str]) -> int:
     """Train, and say where the result is."""
-    return show(_job(tyro.cli(Flags, args=argv, prog="mas-ray train", description=Flags.__doc__)))
+    return show(job_of(argv))
+
+
+def job_of(argv: Sequence[str]) -> TrainJob:
+    """The job that a command line stands for."""
+    return _job(tyro.cli(Flags, args=argv, prog="mas-ray train", description=Flags.__doc__))
 
 
 def show(job: TrainJob) -> int:

@@ -23,8 +23,13 @@ class Flags:
 
 def run(argv: Sequence[str]) -> int:
     """Run the sweep, and say which trial is the best."""
+    return show(job_of(argv))
+
+
+def job_of(argv: Sequence[str]) -> TuneJob:
+    """The job that a command line stands for."""
     flags = tyro.cli(Flags, args=argv, prog="mas-ray tune", description=Flags.__doc__)
-    return show(load_job(flags.job, TuneJob))
+    return load_job(flags.job, TuneJob)
 
 
 def show(job: TuneJob) -> int:

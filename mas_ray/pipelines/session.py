@@ -16,6 +16,9 @@ from ray._raylet import Config  # pyright: ignore[reportAttributeAccessIssue]  #
 
 from mas_ray.config.ingest import SamWorkers
 from mas_ray.config.jobs import Workers
+from mas_ray.pipelines import resources
+from mas_ray.pipelines.progress import note
+from mas_ray.pipelines.submission import AUTOSCALING
 
 _KNOCK_S = 10.0
 
@@ -59,33 +62,33 @@ def connect(num_cpus: int | None = None) -> Generator[None, None, None]:
 def require(workers: Workers, what: str, *, memory_each_bytes: int = 0, beside: SamWorkers | None = None) -> None:
     """Check that the cluster can ever hold a job's workers, all at once; Ray itself would wait for ever.
 
+    A cluster that makes nodes as they are asked for, as ``MAS_RAY_AUTOSCALING=1`` says, is waited for.
+
     Raises:
         ValueError: It cannot; one line names the resource, what is asked and what is there.
     """
     lack = shortage(workers, what, memory_each_bytes=memory_each_bytes, beside=beside)
-    if lack is not None:
-        raise ValueError(f"workers: {lack}")
+    if lack is None:
+        return
+    if os.environ.get(AUTOSCALING) != "1":
+        hint = f"; if it makes nodes as they are asked for, say so by {AUTOSCALING}=1" if _is_shared() else ""
+        raise ValueError(f"workers: {lack}{hint}")
+    note(f"waiting for the cluster to grow: {lack}")
 
 
 def shortage(
     workers: Workers, what: str, *, memory_each_bytes: int = 0, beside: SamWorkers | None = None
 ) -> str | None:
     """What the cluster, as it is now, lacks to hold a job's workers; None if it can."""
-    there = ray.cluster_resources()
     pools = (workers, beside) if beside else (workers,)
-    num = sum(pool.num for pool in pools)
-    asked = {
-        "CPU": (sum(pool.num * pool.cpus_each for pool in pools), 1, "CPUs"),
-        "GPU": (sum(pool.num * pool.gpus_each for pool in pools), 1, "GPUs"),
-        "memory": (workers.num * memory_each_bytes, 2**30, "GiB of memory"),
-    }
-    for resource, (amount, unit, name) in asked.items():
-        if amount > there.get(resource, 0):
-            return (
-                f"{what} asks for {num} workers with {amount / unit:g} {name} together, "
-                f"Ray has {there.get(resource, 0) / unit:g}"
-            )
-    return None
+    return resources.shortage(ray.cluster_resources(), pools, what, memory_each_bytes=memory_each_bytes)
+
+
+def offer_token() -> None:
+    """Let Ray's clients show the configured token, if there is one and the user has not chosen otherwise."""
+    if _has_token():
+        os.environ.setdefault("RAY_AUTH_MODE", "token")
+        Config.initialize("")  # it was read when Ray was imported
 
 
 def quiet_data() -> None:
@@ -135,6 +138,11 @@ def _silent_stderr() -> Generator[None, None, None]:
     finally:
         os.dup2(kept, 2)
         os.close(kept)
+
+
+def _is_shared() -> bool:
+    """Whether the cluster is there without this process."""
+    return "RAY_ADDRESS" in os.environ
 
 
 def _has_token() -> bool:

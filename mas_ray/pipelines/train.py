@@ -26,6 +26,7 @@ from mas_ray.pipelines.claim import check_inputs, claim, identity, locked
 from mas_ray.pipelines.failures import StopAtOnce
 from mas_ray.pipelines.named_checkpoint import default_store, fetch_registered, is_registered
 from mas_ray.pipelines.progress import Advance, note, progress
+from mas_ray.pipelines.resources import WORKER_MEMORY_BYTES
 from mas_ray.pipelines.run_folder import (
     CascadeResult,
     InitialCheckpoint,
@@ -43,7 +44,6 @@ from mas_ray.tracking.report_spool import ReportSpool
 from mas_ray.tracking.spool import read_spool
 
 _SCORE = "validation/reconstruction"
-WORKER_MEMORY_BYTES = 2**30
 _POLL_S = 1.0
 _LOOK_S = 30.0
 _TEACHING = "teacher.pt"

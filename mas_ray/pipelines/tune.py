@@ -36,6 +36,7 @@ from mas_ray.pipelines import session
 from mas_ray.pipelines.claim import BusyError, check_inputs, locked
 from mas_ray.pipelines.draw import draw, num_trials
 from mas_ray.pipelines.progress import Advance, note, progress
+from mas_ray.pipelines.resources import WORKER_MEMORY_BYTES
 from mas_ray.pipelines.run_folder import tracking_uri_of
 from mas_ray.pipelines.sweep_folder import (
     SCORE,
@@ -49,7 +50,7 @@ from mas_ray.pipelines.sweep_folder import (
 )
 from mas_ray.pipelines.sweep_mirror import sweep_mirrored
 from mas_ray.pipelines.sweep_summary import write_summary
-from mas_ray.pipelines.train import WORKER_MEMORY_BYTES, StageFailedError, train, with_fixed_inputs
+from mas_ray.pipelines.train import StageFailedError, train, with_fixed_inputs
 from mas_ray.pipelines.worker import PLACE
 from mas_ray.shards.write import write_text
 

@@ -6,7 +6,6 @@ import copy
 import json
 import re
 import shutil
-import string
 import subprocess
 import sysconfig
 from collections.abc import Callable, Iterator
@@ -22,18 +21,17 @@ from jsonschema.protocols import Validator
 from ray.autoscaler._private.util import prepare_config, validate_config
 from referencing import Registry, Resource
 
+from mas_ray.config.jobs import TrainJob, Workers
+from mas_ray.pipelines.rayjob import render
+from mas_ray.pipelines.submission import submission
+
 ROOT = Path(__file__).parents[2]
 SCHEMAS = Path(__file__).parent / "schemas"
 KUBERNETES = "1.30"  # the oldest that is looked after with KubeRay 1.6
-JOB = {
-    "name": "train-once",
-    "entrypoint": "mas-ray train --job job.json",
-    "runtime_env": "",
-    "image_cpu": "registry.example.com/mas-ray:0.1.0-cpu",
-    "image_gpu": "registry.example.com/mas-ray:0.1.0-gpu",
-    "max_ingest_workers": 16,
-    "max_train_workers": 8,
-}
+IMAGE = "registry.example.com/mas-ray:0.1.0"
+JOB = TrainJob(
+    manifest="s3://datasets/d/manifest.json", storage="s3://runs", workers=Workers(num=8, cpus_each=8.0, gpus_each=1.0)
+)
 _SECRET_NAME = re.compile(r"(password|secret|token|secret_key|access_key|access_key_id)$", re.IGNORECASE)
 _SECRET_VALUE = re.compile(
     r"\b[0-9a-f]{32,}\b|AKIA[0-9A-Z]{16}|-----BEGIN|://[^/\s:@]+:[^/\s:@$]+@"  # keys, and passwords in addresses
@@ -48,12 +46,7 @@ def load(name: str) -> Contents:
     text = (ROOT / name).read_text()
     if not name.endswith(".yaml"):
         return text
-    return list(yaml.safe_load_all(fill(text, JOB) if name.endswith("rayjob.yaml") else text))
-
-
-def fill(template: str, values: dict[str, Any]) -> str:
-    """A template with JSON, which is YAML, for each of its names; ``KeyError`` or ``ValueError`` if they do not fit."""
-    return string.Template(template).substitute({name: json.dumps(value) for name, value in values.items()})
+    return list(yaml.safe_load_all(render(submission(JOB), image=IMAGE) if name.endswith("rayjob.yaml") else text))
 
 
 def errors(name: str, contents: Contents) -> list[str]:
@@ -64,6 +57,7 @@ def errors(name: str, contents: Contents) -> list[str]:
     check: Callable[[Document], Iterator[str]] = {
         "compose.yaml": _compose,
         "kuberay": _kubernetes_object,
+        "pipelines": _kubernetes_object,
         "launcher": _launcher,
     }[Path(name).name if name.endswith("compose.yaml") else Path(name).parent.name]
     return [error for document in contents for error in (*check(document), *_secrets(document))]

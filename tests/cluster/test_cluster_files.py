@@ -4,23 +4,26 @@ import copy
 import json
 import os
 import re
-import string
 import subprocess
 import sys
 import threading
 import tomllib
+from dataclasses import replace
 from functools import partial, reduce
 from http.server import BaseHTTPRequestHandler, HTTPServer
 
 import pytest
 import yaml
-from cluster_checks import JOB, ROOT, errors, fill, load
+from cluster_checks import JOB, ROOT, errors, load
 
 from mas_ray import __version__
+from mas_ray.config import codec
+from mas_ray.pipelines.rayjob import render
+from mas_ray.pipelines.submission import RECORD, Record, submission
 
 COMPOSE = "cluster/compose.yaml"
 RAYCLUSTER = "cluster/kuberay/raycluster.yaml"
-RAYJOB = "cluster/kuberay/rayjob.yaml"
+RAYJOB = "mas_ray/pipelines/rayjob.yaml"
 POLICIES = "cluster/kuberay/policies.yaml"
 AWS = "cluster/launcher/aws.yaml"
 DOCKERFILE = "docker/Dockerfile"
@@ -33,7 +36,7 @@ FILES = sorted(
 )
 
 
-@pytest.mark.parametrize("name", FILES)
+@pytest.mark.parametrize("name", [*FILES, RAYJOB])
 def test_the_file_is_valid_and_keeps_the_rules(name):
     assert errors(name, load(name)) == []
 
@@ -221,18 +224,20 @@ def test_every_kind_of_file_has_its_mistakes():
     assert {name for name, _, _ in MISTAKES.values()} >= set(FILES) - {RAYCLUSTER}
 
 
-def test_the_template_of_a_job_takes_any_value():
-    """A value with all that YAML and shells know arrives as it is; a name too few is an error."""
-    hostile = "a'b\"c: {d} # $e\n- f"
-    (job,) = yaml.safe_load_all(fill((ROOT / RAYJOB).read_text(), JOB | {"entrypoint": hostile}))
-    assert job["spec"]["entrypoint"] == hostile
-    assert set(string.Template((ROOT / RAYJOB).read_text()).get_identifiers()) == JOB.keys()
-    with pytest.raises(KeyError, match="name"):
-        fill((ROOT / RAYJOB).read_text(), {key: value for key, value in JOB.items() if key != "name"})
+def test_a_rendered_job_carries_any_name_of_a_users():
+    """A value with all that YAML and shells know arrives as it is, and in the job's record alone."""
+    hostile = "a'b\"c: {d} # $e ${name}\n- f"
+    (job,) = yaml.safe_load_all(render(submission(replace(JOB, name=hostile))))
+    record = yaml.safe_load(job["spec"]["runtimeEnvYAML"])["env_vars"][RECORD]
+    assert codec.loads(Record, record).job == replace(JOB, name=hostile)
+    assert job["spec"]["entrypoint"] == "python -m mas_ray.cli.submitted train"
+    assert re.fullmatch(r"train-a-b-c-d-e-name-f-[0-9a-f]{6}", job["metadata"]["name"])
 
 
 def test_a_jobs_cluster_is_the_cluster():
     (cluster,), (job,) = load(RAYCLUSTER), load(RAYJOB)
+    for group in cluster["spec"]["workerGroupSpecs"]:
+        group["maxReplicas"] = {"ingest": 1, "train": 8}[group["groupName"]]  # as the job needs them
     assert job["spec"]["rayClusterSpec"] == cluster["spec"]
 
 
