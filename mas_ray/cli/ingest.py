@@ -4,12 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Literal, assert_never
 
 import tyro
 
-from mas_ray.config import codec
+from mas_ray.cli.job_file import load_job
 from mas_ray.config.ingest import (
     BackgroundMasks,
     ChromaKeyMasks,
@@ -51,7 +50,7 @@ class Flags:
     workers: int = 1
     """Ray workers; each ingests one take at a time."""
     job: str | None = None
-    """A job record (JSON) to run instead of all other flags."""
+    """A file to run instead of all other flags: a job record (JSON), or Python with JOB = IngestJob(...)."""
 
 
 def run(argv: Sequence[str]) -> int:
@@ -85,7 +84,7 @@ def _job(flags: Flags) -> IngestJob:
     if flags.job:
         if flags != Flags(job=flags.job):
             raise ValueError("--job: takes no other flags; change the record instead")
-        return codec.loads(IngestJob, Path(flags.job).read_text(encoding="utf-8"), flags.job)
+        return load_job(flags.job, IngestJob)
     if not flags.root or not flags.output:
         raise ValueError("--root, --output: name the corpus and the dataset folder, or give a record with --job")
     return IngestJob(

@@ -4,9 +4,13 @@ from __future__ import annotations
 
 import importlib
 import os
+import signal
 import sys
+import threading
 import traceback
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Generator, Sequence
+from contextlib import contextmanager
+from types import FrameType
 
 VERBS = {
     "demo": "the main job: ingest, train, evaluate, predict and report on sample video",
@@ -30,7 +34,10 @@ VERBS = {
 
 
 def main(argv: Sequence[str] | None = None) -> int:
-    """Run one verb; the exit status is 0 on success, 1 on an error, 2 on a wrong command line, 130 on Ctrl-C."""
+    """Run one verb.
+
+    The exit status is 0 on success, 1 on an error, 2 on a wrong command line, 130 on Ctrl-C, 143 on SIGTERM.
+    """
     arguments = list(sys.argv[1:] if argv is None else argv)
     debug = "--debug" in arguments
     if debug:
@@ -51,12 +58,15 @@ def main(argv: Sequence[str] | None = None) -> int:
 
 
 def run_verb(verb: str, run: Callable[[], int], *, debug: bool = False) -> int:
-    """Run what a verb does; its errors become one line and an exit status."""
+    """Run what a verb does; its errors become one line and an exit status. SIGTERM ends it as Ctrl-C does."""
+    terminated = threading.Event()
     try:
-        return run()
+        with _sigterm_as_ctrl_c(terminated):
+            return run()
     except KeyboardInterrupt:
-        print("mas-ray: interrupted; run the same command again to go on", file=sys.stderr)
-        return 130
+        what, status = ("terminated", 143) if terminated.is_set() else ("interrupted", 130)
+        print(f"mas-ray: {what}; run the same command again to go on", file=sys.stderr)
+        return status
     except BrokenPipeError:
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return 1
@@ -67,6 +77,24 @@ def run_verb(verb: str, run: Callable[[], int], *, debug: bool = False) -> int:
             lines = str(error).splitlines()
             print(f"mas-ray {verb}: {lines[0] if lines else type(error).__name__}", file=sys.stderr)
         return 1
+
+
+@contextmanager
+def _sigterm_as_ctrl_c(terminated: threading.Event) -> Generator[None]:
+    """Let SIGTERM do in the block what Ctrl-C does, whoever handles that by then, and say that it did."""
+    if threading.current_thread() is not threading.main_thread():
+        yield  # signals are the main thread's
+        return
+
+    def interrupt(signal_number: int, frame: FrameType | None) -> None:
+        terminated.set()
+        signal.raise_signal(signal.SIGINT)
+
+    before = signal.signal(signal.SIGTERM, interrupt)
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGTERM, before)
 
 
 def _help() -> str:

@@ -9,8 +9,8 @@ from typing import Literal
 
 import tyro
 
+from mas_ray.cli.job_file import load_job
 from mas_ray.cli.run_summary import print_run
-from mas_ray.config import codec
 from mas_ray.config.cascade import CascadeConfig, cpu_cascade, mixed_view_finetune, paper_cascade
 from mas_ray.config.jobs import Execution, TrainJob, Workers
 
@@ -41,7 +41,7 @@ class Flags:
     tracking_uri: str | None = None
     """MLflow tracking URI; without it a SQLite file in the storage."""
     job: str | None = None
-    """A job record (JSON) to run instead of all other flags."""
+    """A file to run instead of all other flags: a job record (JSON), or Python with JOB = TrainJob(...)."""
 
 
 def run(argv: Sequence[str]) -> int:
@@ -68,7 +68,7 @@ def _job(flags: Flags) -> TrainJob:
     if flags.job:
         if flags != Flags(job=flags.job):
             raise ValueError("--job: takes no other flags; change the record instead")
-        return codec.loads(TrainJob, Path(flags.job).read_text(), flags.job)
+        return load_job(flags.job, TrainJob)
     if not flags.manifest:
         raise ValueError("--manifest: name the dataset's manifest.json, or give a record with --job")
     return TrainJob(

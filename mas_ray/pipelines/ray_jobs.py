@@ -96,7 +96,8 @@ class RayJobs:
         if not asked:
             return None
         try:
-            nodes = list_nodes(self.address, filters=[("state", "=", "ALIVE")], limit=_MOST_NODES, detail=True)
+            # Asked for living nodes alone, it takes each dead one for an answer that was cut short.
+            nodes = [node for node in list_nodes(self.address, limit=_MOST_NODES, detail=True) if node.state == "ALIVE"]
         except RayStateApiException as error:
             raise ValueError(f"{self.address}: does not tell its nodes: {_first_line(error)}") from None
         there: dict[str, float] = {}

@@ -5,8 +5,10 @@ from __future__ import annotations
 import logging
 import os
 import secrets
+import signal
 import socket
 import sys
+import threading
 from collections.abc import Generator
 from contextlib import contextmanager
 from pathlib import Path
@@ -42,17 +44,18 @@ def connect(num_cpus: int | None = None) -> Generator[None, None, None]:
         yield
         return
     _set_environment()
-    if address := os.environ.get("RAY_ADDRESS"):
-        _join(address)
-    else:
-        with _silent_stderr():  # failures are exceptions; the rest is chatter
-            ray.init(
-                address="local",
-                num_cpus=num_cpus,
-                include_dashboard=False,
-                log_to_driver=False,
-                logging_level=logging.ERROR,
-            )
+    with _sigterm_kept():
+        if address := os.environ.get("RAY_ADDRESS"):
+            _join(address)
+        else:
+            with _silent_stderr():  # failures are exceptions; the rest is chatter
+                ray.init(
+                    address="local",
+                    num_cpus=num_cpus,
+                    include_dashboard=False,
+                    log_to_driver=False,
+                    logging_level=logging.ERROR,
+                )
     try:
         yield
     finally:
@@ -124,6 +127,19 @@ def _join(address: str) -> None:
         ray.init(address=address, log_to_driver=False, logging_level=logging.ERROR)
     except OSError as error:
         raise ValueError(f"RAY_ADDRESS: no Ray cluster at {address}: {error.strerror or error}") from None
+
+
+@contextmanager
+def _sigterm_kept() -> Generator[None]:
+    """Whatever was to happen on SIGTERM before the block happens after it; Ray's own handler ends in an abort."""
+    if threading.current_thread() is not threading.main_thread():
+        yield  # signals are the main thread's, and Ray leaves them alone elsewhere
+        return
+    before = signal.getsignal(signal.SIGTERM)
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGTERM, before)
 
 
 @contextmanager

@@ -1,10 +1,13 @@
 import importlib
+import os
+import signal
 import subprocess
 import sys
+import time
 
 import pytest
 
-from mas_ray.cli.main import VERBS, main
+from mas_ray.cli.main import VERBS, main, run_verb
 
 HEAVY = {"torch", "ray", "mlflow", "cv2", "pyarrow", "numpy"}
 
@@ -51,6 +54,20 @@ def test_errors_are_one_line_and_a_status(error, status, text, capsys, monkeypat
     monkeypatch.setattr(importlib.import_module("mas_ray.cli.train"), "run", fail)
     assert main(["train"]) == status
     assert text in capsys.readouterr().err
+
+
+def test_sigterm_ends_a_verb_as_ctrl_c_does(capsys):
+    """Whoever has taken SIGINT over by then gets it; the status says which signal came."""
+    before = signal.getsignal(signal.SIGTERM)
+
+    def run():
+        os.kill(os.getpid(), signal.SIGTERM)
+        time.sleep(10)
+        return 0
+
+    assert run_verb("train", run) == 143
+    assert capsys.readouterr().err == "mas-ray: terminated; run the same command again to go on\n"
+    assert signal.getsignal(signal.SIGTERM) == before
 
 
 def test_debug_shows_the_traceback(capsys):
