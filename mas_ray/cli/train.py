@@ -11,6 +11,7 @@ import tyro
 
 from mas_ray.cli.job_file import load_job
 from mas_ray.cli.run_summary import print_run
+from mas_ray.config import codec
 from mas_ray.config.cascade import CascadeConfig, cpu_cascade, mixed_view_finetune, paper_cascade
 from mas_ray.config.jobs import Execution, TrainJob, Workers
 
