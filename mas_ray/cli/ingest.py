@@ -24,7 +24,7 @@ from mas_ray.config.ingest import (
 )
 from mas_ray.config.jobs import IngestJob, Workers
 
-Method = Literal["selfie", "background", "motion", "chroma-key", "graph-cut", "provided"]
+Method = Literal["selfie", "background", "background-picture", "motion", "chroma-key", "graph-cut", "provided"]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -40,8 +40,9 @@ class Flags:
     annotations: str | None = None
     """Where the takes' reference joints go, if any: a folder outside the dataset."""
     masks: Method = "selfie"
-    """How people are masked: by a network, their static background, their motion, a backdrop of one colour, a graph cut
-    around who moves, or by masks beside the videos; a job record can name Segment Anything."""
+    """How people are masked: by a network, their static background (seen where they are not, or a picture of it beside
+    the videos), their motion, a backdrop of one colour, a graph cut around who moves, or by masks beside the videos; a
+    job can name Segment Anything."""
     stride: int = 1
     """Use every n-th frame."""
     split: Literal["none", "tail", "share"] = "none"
@@ -67,12 +68,17 @@ def show(job: IngestJob) -> int:
     """Run an ingest job and print what the dataset holds."""
     from mas_ray.pipelines.ingest import ingest  # OpenCV and Ray load only now
     from mas_ray.shards.location import location
+    from mas_ray.shards.splits import split_sizes
 
     manifest = ingest(job)
     output = location(job.output)
     num_instants = sum(take.num_instants for take in manifest.takes)
     print(f"dataset   {output / 'manifest.json'}")
     print(f"  {num_instants} instants of {len(manifest.takes)} takes in {len(manifest.shards)} shards")
+    sizes = split_sizes(manifest)
+    print(f"  {sizes}")
+    if sizes.warning:
+        print(f"  {sizes.warning}")
     for reject in manifest.rejects:
         print(f"  left out: {reject.count} {reject.level}(s), {reject.reason}")
     if manifest.rejects:
@@ -105,6 +111,8 @@ def _masks(method: Method) -> MaskConfig:
             return SelfieMasks()
         case "background":
             return BackgroundMasks()
+        case "background-picture":
+            return BackgroundMasks(plate="given")
         case "motion":
             return MotionMasks()
         case "chroma-key":

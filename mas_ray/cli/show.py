@@ -62,10 +62,14 @@ def run(argv: Sequence[str]) -> int:
 
         print_sweep(Path(flags.dataset))
         return 0
-    from mas_ray.pipelines.show import summarise, write_contact_sheet  # OpenCV and pyarrow load only now
+    from mas_ray.pipelines.show import manifest_path, summarise, write_contact_sheet  # OpenCV and pyarrow load only now
     from mas_ray.shards.location import location
 
     dataset = location(flags.dataset)
+    if not manifest_path(dataset).exists():
+        raise ValueError(
+            f"{flags.dataset}: no dataset (manifest.json), run (job.json and stages/) or sweep (sweep.json) here"
+        )
     summary = summarise(dataset, sample=flags.sample)
     if flags.json:
         print(codec.dumps(summary), end="")
@@ -84,6 +88,7 @@ def _print(summary: DatasetSummary, *, limit: int, reason: str | None) -> None:
             f"{summary.takes_accepted:,} takes kept, {summary.takes_rejected:,} left out\n"
             f"{summary.instants:,} instants, {summary.views:,} views, {_duration(summary.hours)} of source time, "
             f"{summary.shards:,} shards\n"
+            f"{summary.splits}\n" + (f"{summary.splits.warning}\n" if summary.splits.warning else "")
         ),
         soft_wrap=True,
     )

@@ -110,6 +110,7 @@ class IngestJob:
     """MLflow tracking URI where progress and counts are logged; None: nowhere."""
 
     def __post_init__(self) -> None:
+        _check_places(self, "root", "output", "work", "annotations")
         if self.max_attempts < 1:
             raise ValueError(f"max_attempts: expected at least 1, got {self.max_attempts}")
         if not 0 <= self.max_reject_fraction <= 1:
@@ -153,6 +154,9 @@ class TrainJob:
     """The final checkpoint becomes the next version of this registered MLflow model; None registers nothing."""
 
     def __post_init__(self) -> None:
+        _check_places(self, "manifest", "storage", "checkpoints", "single_view_manifest", "initial")
+        if self.name in ("", ".", "..") or "/" in self.name:
+            raise ValueError(f"name: expected the name of a folder in the storage, got {self.name!r}")
         if self.num_checkpoints_kept < 1:
             raise ValueError(f"num_checkpoints_kept: expected at least 1, got {self.num_checkpoints_kept}")
         name = self.registered_model
@@ -266,3 +270,10 @@ class SweepTablesJob:
     """Folder of ``tables.md``, ``tables.json`` and the measured rows; a second run goes on from those."""
     manifest: str | None = None
     """``manifest.json`` of the dataset that the sweep trained on; None: where it was then."""
+
+
+def _check_places(job: IngestJob | TrainJob, *names: str) -> None:
+    """An empty path would be the working directory."""
+    for name in names:
+        if getattr(job, name) == "":
+            raise ValueError(f"{name}: expected a path or a URI, got an empty text")

@@ -20,6 +20,7 @@ from mas_ray.pipelines.progress import note
 from mas_ray.shards.location import Location, location
 from mas_ray.shards.manifest import Manifest, damaged_shards, file_sha256, read_manifest
 from mas_ray.shards.read import count_rows
+from mas_ray.shards.splits import split_sizes
 from mas_ray.shards.write import write_text
 from mas_ray.training.order import num_steps
 
@@ -62,6 +63,10 @@ def check_inputs(job: TrainJob) -> RunRecord:
         )
     if most_views < 2 and job.yardstick is not None and job.yardstick.weights.reprojection > 0:
         raise ValueError(f"yardstick.weights.reprojection: no take of {path} has two views that could agree")
+    sizes = split_sizes(manifest)
+    note(f"train: {path}: {sizes}")
+    if sizes.warning:
+        note(f"train: {sizes.warning}")
     if not manifest.splits.validation:
         note(f"train: {path} holds nothing out; checkpoints are selected on the training split")
     if cascade.batch_size % job.workers.num:

@@ -174,8 +174,9 @@ def _polled(counter: Any, advance: Advance, watch: Callable[[Tally], None]) -> G
                 total: Tally = cast(Any, ray).get(counter.total.remote())
             except RayError:  # its process was killed: what it had counted is lost, and no take with it
                 return
-            instants = f"{total.instants} of {total.planned}"
-            advance(0, instants=instants, accepted=total.accepted, rejected=total.rejected)
+            if total.planned:
+                instants = f"{total.instants} of {total.planned}"
+                advance(0, instants=instants, accepted=total.accepted, rejected=total.rejected)
             watch(total)
             if stopped:
                 return

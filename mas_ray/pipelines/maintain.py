@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 import shutil
+from collections import Counter
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -79,21 +80,25 @@ def requeue(folder: Location, work: Path, reason: str, take_id: str | None = Non
     if not work.is_dir():
         raise ValueError(f"{work}: no such folder; expected the one where ingest made the dataset's takes")
     requeued: list[Requeued] = []
+    others: Counter[str] = Counter()
     with locked(work, folder):
         for path in sorted(work.glob("*/*/commit.json")):
             record = commit.read_record(path.parent)
             if record is None or record.instants or (take_id is not None and record.take_id != take_id):
                 continue
-            for reject in record.rejects:
-                if reject.reason == reason and reject.instant is None and reject.view is None:
+            of_takes = [reject for reject in record.rejects if reject.instant is None and reject.view is None]
+            others.update(reject.reason for reject in of_takes)
+            for reject in of_takes:
+                if reject.reason == reason:
                     finished_path(work).unlink(missing_ok=True)
                     commit.discard(path.parent)
                     requeued.append(Requeued(take_id=record.take_id, reason=reason, detail=reject.detail))
                     break
     if not requeued:
         which = "no take" if take_id is None else f"take {take_id!r} is not"
+        there = ", ".join(f"{name} ({count})" for name, count in others.most_common()) or "none"
         raise ValueError(
-            f"{work}: {which} left out for the reason {reason!r} by a worker; "
+            f"{work}: {which} left out for the reason {reason!r} by a worker, whose reasons are: {there}; "
             "what no worker has looked at, every ingest looks at anew"
         )
     return tuple(requeued)

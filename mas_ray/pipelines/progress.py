@@ -57,7 +57,7 @@ def _bar(console: Console, title: str, total: int, unit: str) -> Generator[Advan
         def advance(num: int, **figures: float | int | str) -> None:
             nonlocal done
             done += num
-            bars.update(bar, advance=num, rate=_rate(done, start_s))
+            bars.update(bar, advance=num, rate=_rate(done, time.monotonic() - start_s))
             if figures:
                 bars.update(bar, figures=_format(figures))
 
@@ -66,21 +66,24 @@ def _bar(console: Console, title: str, total: int, unit: str) -> Generator[Advan
 
 @contextmanager
 def _lines(console: Console, title: str, total: int, unit: str) -> Generator[Advance, None, None]:
-    start_s = last_s = time.monotonic()
+    start_s = last_s = done_s = time.monotonic()
     done, shown, latest = 0, -1, ""
 
     def line() -> None:
         nonlocal shown
         shown = done
-        elapsed_s = time.monotonic() - start_s
         of_total = f"{done} of {total} {unit}" if total else f"{done} {unit}"
-        left = f", {elapsed_s / done * (total - done):.0f} s left" if 0 < done < total else ""
-        parts = f"{title}: {of_total}, {_rate(done, start_s)}{left}" + (f", {latest}" if latest else "")
+        # Between two units, which may be hours apart, the rate is that of the last one, and what is left shrinks.
+        since_s = time.monotonic() - done_s
+        left_s = max(0.0, (done_s - start_s) / done * (total - done) - since_s) if done else 0.0
+        left = f", {left_s:.0f} s left" if 0 < done < total else ""
+        parts = f"{title}: {of_total}, {_rate(done, done_s - start_s)}{left}" + (f", {latest}" if latest else "")
         console.print(parts, soft_wrap=True, highlight=False, markup=False)
 
     def advance(num: int, **figures: float | int | str) -> None:
-        nonlocal done, latest, last_s
-        done += num
+        nonlocal done, done_s, latest, last_s
+        if num:
+            done, done_s = done + num, time.monotonic()
         latest = _format(figures) if figures else latest
         if time.monotonic() - last_s >= _SECONDS_PER_LINE:
             last_s = time.monotonic()
@@ -91,8 +94,7 @@ def _lines(console: Console, title: str, total: int, unit: str) -> Generator[Adv
         line()
 
 
-def _rate(done: int, start_s: float) -> str:
-    elapsed_s = time.monotonic() - start_s
+def _rate(done: int, elapsed_s: float) -> str:
     return f"{done / elapsed_s:.3g}/s" if elapsed_s > 0 else "-"
 
 

@@ -97,12 +97,12 @@ class RayJobs:
             return None
         try:
             # Asked for living nodes alone, it takes each dead one for an answer that was cut short.
-            nodes = [node for node in list_nodes(self.address, limit=_MOST_NODES, detail=True) if node.state == "ALIVE"]
+            found = cast(list[Any], list_nodes(self.address, limit=_MOST_NODES, detail=True))
         except RayStateApiException as error:
             raise ValueError(f"{self.address}: does not tell its nodes: {_first_line(error)}") from None
         there: dict[str, float] = {}
-        for node in nodes:
-            for resource, amount in (cast(Any, node).resources_total or {}).items():
+        for node in (node for node in found if node.state == "ALIVE"):
+            for resource, amount in (node.resources_total or {}).items():
                 there[resource] = there.get(resource, 0.0) + amount
         return shortage(there, asked, submission.verb, memory_each_bytes=memory_each_bytes(submission.job))
 

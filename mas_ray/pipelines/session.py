@@ -46,8 +46,10 @@ def connect(num_cpus: int | None = None) -> Generator[None, None, None]:
     _set_environment()
     with _sigterm_kept():
         if address := os.environ.get("RAY_ADDRESS"):
+            note(f"joining the Ray cluster at {address}")
             _join(address)
         else:
+            note("starting Ray on this machine")
             with _silent_stderr():  # failures are exceptions; the rest is chatter
                 ray.init(
                     address="local",

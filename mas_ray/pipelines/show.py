@@ -21,6 +21,7 @@ from mas_ray.shards.location import Location, open_parquet, read_lines
 from mas_ray.shards.manifest import Manifest, RejectCount, read_manifest
 from mas_ray.shards.reject_samples import choose_samples, read_reject_samples
 from mas_ray.shards.schema import check_schema
+from mas_ray.shards.splits import SplitSizes, split_sizes
 from mas_ray.shards.write import write_text
 
 _NUM_BINS = 8
@@ -59,6 +60,7 @@ class DatasetSummary:
     hours: float
     """Of source time, without gaps."""
     shards: int
+    splits: SplitSizes
     rejects: tuple[RejectCount, ...]
     clips: tuple[ClipRow, ...]
     """From the worst to the best."""
@@ -95,6 +97,7 @@ def summarise(dataset: Location, *, sample: int) -> DatasetSummary:
         views=manifest.statistics.num_frames,
         hours=manifest.statistics.hours,
         shards=len(manifest.shards),
+        splits=split_sizes(manifest),
         rejects=manifest.rejects,
         clips=clips,
         sampled_every=stride,

@@ -3,11 +3,15 @@
 from __future__ import annotations
 
 import hashlib
+from collections import Counter
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from typing import assert_never
 
 from mas_ray.config.ingest import NoSplit, SplitByShare, SplitBySubject, SplitByTail, SplitConfig
-from mas_ray.shards.manifest import InstantRange, Splits
+from mas_ray.shards.manifest import InstantRange, Manifest, Splits
+
+_LEAST_TRAIN_SHARE = 0.2
 
 
 def plan_splits(config: SplitConfig, instants: Mapping[str, Sequence[int]], subjects: Mapping[str, str]) -> Splits:
@@ -32,6 +36,47 @@ def plan_splits(config: SplitConfig, instants: Mapping[str, Sequence[int]], subj
             return _by_tail(config, instants)
         case _:
             assert_never(config)
+
+
+@dataclass(frozen=True, kw_only=True)
+class SplitSizes:
+    """Instants by what they are for."""
+
+    train: int
+    validation: int
+    test: int
+    unused: int
+    """In the gap of a ``SplitByTail``."""
+
+    def __str__(self) -> str:
+        unused = f", {self.unused:,} in the gap between them" if self.unused else ""
+        return f"instants: {self.train:,} train, {self.validation:,} validate, {self.test:,} test{unused}"
+
+    @property
+    def warning(self) -> str | None:
+        """What to do if most of a dataset is not there to be learned from; None if enough is."""
+        total = self.train + self.validation + self.test + self.unused
+        if self.train >= _LEAST_TRAIN_SHARE * total:
+            return None
+        return (
+            f"only {self.train / total:.0%} of the instants train; the job's `split` says what is held out "
+            "(SplitByTail counts instants of every take), and --split share holds out subjects"
+        )
+
+
+def split_sizes(manifest: Manifest) -> SplitSizes:
+    """How many instants each split has, from the manifest alone."""
+    sizes: Counter[str] = Counter()
+    named = {item.take_id: name for name in ("validation", "test") for item in manifest.splits.ranges(name)}
+    config = manifest.split_config
+    for take in manifest.takes:
+        if not isinstance(config, SplitByTail):
+            sizes[named.get(take.take_id, "train")] += take.num_instants
+        elif (num_train := take.num_instants - config.validation - config.gap - config.test) > 0:
+            sizes.update(train=num_train, validation=config.validation, unused=config.gap, test=config.test)
+        else:
+            sizes["train"] += take.num_instants
+    return SplitSizes(train=sizes["train"], validation=sizes["validation"], test=sizes["test"], unused=sizes["unused"])
 
 
 def _whole(take_id: str, instants: Mapping[str, Sequence[int]]) -> InstantRange:

@@ -8,12 +8,16 @@ from mas_ray.cli.show import run
 from mas_ray.pipelines import show as pipeline
 from mas_ray.pipelines.show import ClipRow, DatasetSummary, Histogram
 from mas_ray.shards.manifest import RejectCount
+from mas_ray.shards.splits import SplitSizes
 
 HISTOGRAM = Histogram(edges=(0.0, 10.0, 20.0), counts=(3, 1))
 
 
 @pytest.fixture(autouse=True)
-def calls(monkeypatch):
+def calls(monkeypatch, tmp_path):
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "data").mkdir()
+    (tmp_path / "data" / "manifest.json").touch()
     summary = DatasetSummary(
         corpus="folder",
         takes_accepted=2,
@@ -22,6 +26,7 @@ def calls(monkeypatch):
         views=4321,
         hours=2.5,
         shards=5,
+        splits=SplitSizes(train=100, validation=500, test=600, unused=34),
         rejects=(
             RejectCount(reason="blurred", level="view", count=7),
             RejectCount(reason="static", level="take", count=1),
@@ -53,6 +58,7 @@ def test_text(calls, capsys):
     assert calls == [("data", 50)]
     assert "2 takes kept, 1 left out" in out
     assert "1,234 instants, 4,321 views, 2.5 hours of source time, 5 shards" in out
+    assert "instants: 100 train, 500 validate, 600 test, 34 in the gap between them\nonly 8% of the instants" in out
     assert out.index("dull [b]") < out.index("soft")
     assert "fine" not in out
     assert "and 1 more (--limit)" in out
@@ -78,3 +84,8 @@ def test_json_alone_on_standard_output(calls, capsys):
 def test_wrong_flags():
     with pytest.raises(ValueError, match=r"^--limit: expected at least 1, got 0"):
         run(["data", "--limit", "0"])
+
+
+def test_a_folder_of_nothing_that_we_know(tmp_path):
+    with pytest.raises(ValueError, match=r"^runs/typo: no dataset \(manifest.json\), run .* or sweep .* here$"):
+        run(["runs/typo"])

@@ -26,6 +26,17 @@ def test_piped_progress_is_a_line_now_and_then(clock, capsys):
     ]
 
 
+def test_what_is_left_shrinks_while_a_unit_takes_its_time(clock, capsys):
+    with progress("ingest", 4, "takes") as advance:
+        clock.now_s += 10
+        advance(1)
+        for _ in range(4):
+            clock.now_s += 6
+            advance(0, instants="3 of 9")
+    left = [line.split(", ")[2] for line in capsys.readouterr().err.splitlines()]
+    assert left == ["30 s left", "24 s left", "18 s left", "12 s left", "6 s left"]
+
+
 def test_unknown_total_and_figures_stay_until_the_next(clock, capsys):
     with progress("train", 0, "steps") as advance:
         advance(1, loss=2)

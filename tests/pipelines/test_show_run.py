@@ -137,5 +137,5 @@ def test_json(job, capsys):
 def test_a_folder_that_is_neither_is_one_line(tmp_path, capsys):
     assert main(["show", str(tmp_path)]) == 1
     error = capsys.readouterr().err
-    assert "no such manifest" in error
+    assert "no dataset (manifest.json), run" in error
     assert error.count("\n") == 1

@@ -1,8 +1,10 @@
+from dataclasses import replace
+
 import pytest
 
 from mas_ray.config.ingest import NoSplit, SplitByShare, SplitBySubject, SplitByTail
-from mas_ray.shards.manifest import InstantRange
-from mas_ray.shards.splits import plan_splits
+from mas_ray.shards.manifest import InstantRange, read_manifest
+from mas_ray.shards.splits import SplitSizes, plan_splits, split_sizes
 
 SUBJECTS = {"a1": "anna", "a2": "anna", "b": "bert", "c": "cora"}
 INSTANTS = {take_id: tuple(range(0, 20, 2)) for take_id in SUBJECTS}
@@ -85,3 +87,37 @@ def test_tail_parts_of_length_zero_have_no_range():
     splits = plan_splits(SplitByTail(test=0, gap=0, validation=0), {"a": (3, 4)}, {"a": "anna"})
     assert splits.train == (InstantRange(take_id="a", start=3, stop=5),)
     assert splits.validation == splits.test == ()
+
+
+@pytest.mark.parametrize(
+    "config",
+    [
+        NoSplit(),
+        SplitBySubject(validation=("bert",), test=("anna",)),
+        SplitByTail(test=3, gap=2, validation=4),
+        SplitByTail(test=0, gap=6, validation=0),
+        SplitByTail(test=0, gap=0, validation=0),
+    ],
+)
+def test_sizes_are_those_of_the_ranges(config, tiny_dataset):
+    """As the manifest alone tells them, against a count of the instants that lie within the ranges."""
+    lengths = {"a1": 10, "a2": 10, "b": 8, "c": 2}
+    instants = {take_id: tuple(range(5, 5 + 2 * length, 2)) for take_id, length in lengths.items()}
+    splits = plan_splits(config, instants, SUBJECTS)
+    manifest = read_manifest(tiny_dataset.manifest)
+    takes = tuple(replace(manifest.takes[0], take_id=take_id, num_instants=num) for take_id, num in lengths.items())
+    found = split_sizes(replace(manifest, splits=splits, split_config=config, takes=takes))
+    counted = {
+        name: sum(item.start <= i < item.stop for item in splits.ranges(name) for i in instants[item.take_id])
+        for name in ("train", "validation", "test")
+    }
+    assert {name: getattr(found, name) for name in counted} == counted
+    assert found.unused == sum(lengths.values()) - sum(counted.values())
+
+
+def test_little_to_train_on_is_told():
+    told = SplitSizes(train=28, validation=32, test=100, unused=40)
+    assert str(told) == "instants: 28 train, 32 validate, 100 test, 40 in the gap between them"
+    assert told.warning is not None
+    assert "only 14% of the instants train" in told.warning
+    assert SplitSizes(train=40, validation=32, test=100, unused=28).warning is None
