@@ -9,12 +9,13 @@ from collections import Counter
 from collections.abc import Callable, Generator, Sequence
 from contextlib import contextmanager
 from types import FrameType
-from typing import Any, cast
+from typing import Any, Protocol, cast, runtime_checkable
 
 import ray
 from ray.exceptions import RayError
 
 from mas_ray.config.jobs import Workers
+from mas_ray.ingest.commit import CommitRecord
 from mas_ray.ingest.take_work import PlannedTake, TakeSettings, ingest_take
 from mas_ray.ingest.tally import Tally
 from mas_ray.pipelines import session
@@ -25,6 +26,15 @@ _MOST_ERRORS_IN_A_ROW = 10  # a full disk, say
 _MOST_TASKS = 10_000
 """Each costs Ray's driver some kilobytes and milliseconds for as long as it runs; larger corpora have several takes to
 a task. A task that is tried again passes over those that were committed."""
+
+
+@runtime_checkable
+class TakeWork(Protocol):
+    """What a worker does with a take: ``ingest_take``."""
+
+    def __call__(self, item: PlannedTake, settings: TakeSettings, *, advance: Callable[[Tally], None]) -> CommitRecord:
+        """Do it, and give the record."""
+        ...
 
 
 class TakeFailedError(RuntimeError):
@@ -38,6 +48,7 @@ def ingest_on_ray(
     *,
     most_empty: int,
     watch: Callable[[Tally], None],
+    work: TakeWork = ingest_take,
 ) -> None:
     """Ingest takes on the connected cluster. An error of one take does not stop the others.
 
@@ -47,6 +58,7 @@ def ingest_on_ray(
         workers: The pool.
         most_empty: When more takes than this have yielded nothing, the rest is left: no dataset will come of it.
         watch: Called now and then with what all workers have done so far.
+        work: What a worker does with a take.
 
     Raises:
         TakeFailedError: Some takes could not be committed, too many yielded nothing, or Ray gave up.
@@ -61,7 +73,7 @@ def ingest_on_ray(
     positions = [{"position": i} for i in range(len(todo))]
     receipts = ray.data.from_items(positions, override_num_blocks=min(len(todo), _MOST_TASKS)).map(
         cast(Any, _Worker),  # Ray's annotation knows functions only
-        fn_constructor_kwargs={"todo": tuple(todo), "settings": settings, "counter": counter},
+        fn_constructor_kwargs={"todo": tuple(todo), "settings": settings, "counter": counter, "work": work},
         compute=compute,
         num_cpus=workers.cpus_each,
         num_gpus=workers.gpus_each or None,
@@ -129,15 +141,15 @@ class _Counter:
 class _Worker:
     """Ingests the takes it is dealt; only receipts travel through Ray."""
 
-    def __init__(self, todo: Sequence[PlannedTake], settings: TakeSettings, counter: Any) -> None:
-        self._todo, self._settings, self._counter = todo, settings, counter
+    def __init__(self, todo: Sequence[PlannedTake], settings: TakeSettings, counter: Any, work: TakeWork) -> None:
+        self._todo, self._settings, self._counter, self._work = todo, settings, counter, work
 
     def __call__(self, row: dict[str, Any]) -> dict[str, Any]:
         item = self._todo[row["position"]]
         error = empty = ""
         with _batched(lambda tally: self._counter.add.remote(tally)) as advance:
             try:
-                record = ingest_take(item, self._settings, advance=advance)
+                record = self._work(item, self._settings, advance=advance)
                 if not record.instants:
                     empty = next(reject.reason for reject in record.rejects if reject.instant is None)
             except Exception as failure:  # whatever it is, the other takes go on; it fails the run at its end
