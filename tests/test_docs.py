@@ -63,19 +63,24 @@ def _commands(page):
 
 
 @cache
-def _flags(verb):
-    """The flags that a verb's help names."""
+def _flags(*verb):
+    """The flags that the help of a verb, or of a verb and its subcommand, names."""
     said = io.StringIO()
     with contextlib.redirect_stdout(said), contextlib.suppress(SystemExit):
-        main([verb, "--help"])
+        main([*verb, "--help"])
     return {"--help", "--debug", *re.findall(r"--[a-z][a-z-]*", said.getvalue())}
 
 
 def _can_be_typed(command):
     """Whether verb and flags, targets of make, module or script exist; what is none of these is not looked at."""
-    first, *words = command.split()
+    if command.startswith("mas-ray submit ") and " -- " in command:
+        submit, _, submitted = command.partition(" -- ")
+        return _can_be_typed(submit) and _can_be_typed(f"mas-ray {submitted}")
+    first, *words = command.partition(" | ")[0].split()
     flags = {word.partition("=")[0] for word in (first, *words) if word.startswith("--")}
     match first, words:
+        case "mas-ray", ["jobs", subcommand, *_]:
+            return flags <= _flags("jobs", subcommand)
         case "mas-ray", [verb, *_]:
             return verb in VERBS and flags <= _flags(verb)
         case "make", _:

@@ -18,7 +18,7 @@ from mas_ray.pipelines.submission import VERBS, Job, Submission, submission
 class Flags:
     """Run a job on a Ray cluster and follow it: a file as in jobs/, or a command line of another verb after two dashes.
 
-    mas-ray submit jobs/train.py --address http://head:8265
+    mas-ray submit jobs/train_human36m.py --address http://head:8265
     mas-ray submit --address http://head:8265 -- train --job /data/job.json
 
     The job's paths must be such as the cluster's nodes know: absolute on a disk they share, or in an object store. Its
