@@ -25,8 +25,8 @@ class Flags:
     """Say what a dataset holds, and what was left out of it and why; of a run folder, how far its training is."""
 
     dataset: tyro.conf.Positional[str]
-    """The dataset: its folder or its manifest.json, on a disk or in an object store. Or the folder of a training run,
-    to which of the flags only --json applies, or of a sweep."""
+    """The dataset (its folder or its manifest.json) or the folder of a training run, on a disk or in an object store;
+    or the folder of a sweep. Of the flags, --json alone applies to a run."""
     limit: int = 20
     """Takes to list, the worst first."""
     reason: str | None = None
@@ -49,9 +49,11 @@ def run(argv: Sequence[str]) -> int:
             raise ValueError(f"--{name}: expected at least 1, got {getattr(flags, name)}")
     from mas_ray.config import codec
     from mas_ray.pipelines.show_run import is_run, summarise_run
+    from mas_ray.shards.location import location  # pyarrow loads only now
 
-    if is_run(Path(flags.dataset)):
-        run_summary = summarise_run(Path(flags.dataset))
+    dataset = location(flags.dataset)
+    if is_run(dataset):
+        run_summary = summarise_run(dataset)
         if flags.json:
             print(codec.dumps(run_summary), end="")
         else:
@@ -62,10 +64,8 @@ def run(argv: Sequence[str]) -> int:
 
         print_sweep(Path(flags.dataset))
         return 0
-    from mas_ray.pipelines.show import manifest_path, summarise, write_contact_sheet  # OpenCV and pyarrow load only now
-    from mas_ray.shards.location import location
+    from mas_ray.pipelines.show import manifest_path, summarise, write_contact_sheet  # OpenCV loads only now
 
-    dataset = location(flags.dataset)
     if not manifest_path(dataset).exists():
         raise ValueError(
             f"{flags.dataset}: no dataset (manifest.json), run (job.json and stages/) or sweep (sweep.json) here"

@@ -23,14 +23,14 @@ class Flags:
     manifest: str = ""
     """manifest.json of the dataset."""
     storage: str = "runs"
-    """Folder of runs and of their MLflow store."""
+    """Folder of runs and of their MLflow store; or its URI in an object store, with a tracking URI."""
     name: str = "cascade"
     """Name of the run: its folder below the storage."""
     recipe: Literal["paper", "cpu", "mixed"] = "paper"
     """The paper's cascade (for GPUs), the small one for CPUs, or mixed-view fine-tuning of the initial checkpoint."""
     initial: str | None = None
-    """Checkpoint folder to start from, 'packaged' for the one that comes with mas-ray, or models:/NAME@ALIAS or
-    models:/NAME/VERSION of the MLflow registry; else random weights."""
+    """Checkpoint folder to start from or its URI, 'packaged' for the one that comes with mas-ray, or models:/NAME@ALIAS
+    or models:/NAME/VERSION of the MLflow registry; else random weights."""
     single_view_manifest: str | None = None
     """manifest.json of a dataset of single views, for the mixed recipe."""
     workers: int = 1
@@ -59,9 +59,10 @@ def show(job: TrainJob) -> int:
     """Run a training job and print a summary and the next commands."""
     from mas_ray.pipelines.show_run import summarise_run
     from mas_ray.pipelines.train import train  # torch and Ray load only now
+    from mas_ray.shards.location import location
 
     train(job)
-    print_run(summarise_run(Path(job.storage) / job.name))
+    print_run(summarise_run(location(job.storage) / job.name))
     return 0
 
 

@@ -124,15 +124,17 @@ class TrainJob:
     manifest: str
     """``manifest.json`` of the dataset."""
     storage: str
-    """Folder of runs; this run lives in ``<storage>/<name>``, on a disk that every machine of the cluster sees."""
+    """Folder of runs; this run lives in ``<storage>/<name>``, on a disk that every machine of the cluster sees. Or its
+    URI in an object store: then nothing needs to be on a shared disk, and a ``tracking_uri`` must be given."""
     checkpoints: str | None = None
     """Where checkpoints are kept while a stage trains: a folder, or its URI in an object store. None: in the run
-    folder, where the one that a stage hands on always ends. Pictures are of that one alone if this is set."""
+    folder, where the one that a stage hands on always ends. Pictures are of that one alone if this is set, or the
+    storage is a store."""
     single_view_manifest: str | None = None
     """``manifest.json`` of a dataset of single views, for stages with a ``single_view_share``."""
     initial: str | None = None
-    """Checkpoint folder whose networks the first stage starts from, ``packaged``, or ``models:/...`` of the MLflow
-    registry; None: random weights."""
+    """Checkpoint folder whose networks the first stage starts from, or its URI, ``packaged``, or ``models:/...`` of the
+    MLflow registry; None: random weights."""
     name: str = "cascade"
     cascade: CascadeConfig = paper_cascade()
     without: tuple[Ablation, ...] = ()
@@ -144,7 +146,8 @@ class TrainJob:
     """By what held-out frame sets are measured at every epoch's end besides, so that jobs of different λ and σ compare;
     None: by nothing else. It changes no weights, chooses no checkpoint, and takes about as long as validating does."""
     tracking_uri: str | None = None
-    """MLflow tracking URI; None: the SQLite file ``<storage>/mlflow.db``."""
+    """MLflow tracking URI; None: the SQLite file ``<storage>/mlflow.db``, or for a storage in a store what
+    ``MLFLOW_TRACKING_URI`` says."""
     max_failures: int = 2
     """Restarts of a stage after a worker died. What would fail again is not tried again: wrong inputs, bad steps, too
     little memory."""
@@ -169,12 +172,13 @@ class EvaluateJob:
     """Compare a checkpoint's predictions with reference joints. Only evaluation reads annotations."""
 
     checkpoint: str
-    """A checkpoint folder, ``packaged``, or ``models:/NAME@ALIAS`` or ``models:/NAME/VERSION`` of MLflow's registry."""
+    """A checkpoint folder or its URI, ``packaged``, or ``models:/NAME@ALIAS`` or ``models:/NAME/VERSION`` of MLflow's
+    registry."""
     manifest: str
     annotations: str
     """Folder of reference joints, as ingest wrote it."""
     output: str
-    """Where ``evaluation.json`` goes (a folder)."""
+    """Where ``evaluation.json`` goes (a folder, or its URI)."""
     split: Literal["train", "validation", "test"] = "test"
     tracking_uri: str | None = None
     """MLflow store of a ``models:/`` checkpoint; None: what ``MLFLOW_TRACKING_URI`` says."""
@@ -185,12 +189,13 @@ class PredictJob:
     """Predict joints for every frame set of a dataset and draw them over the source videos."""
 
     checkpoint: str
-    """A checkpoint folder, ``packaged``, or ``models:/NAME@ALIAS`` or ``models:/NAME/VERSION`` of MLflow's registry."""
+    """A checkpoint folder or its URI, ``packaged``, or ``models:/NAME@ALIAS`` or ``models:/NAME/VERSION`` of MLflow's
+    registry."""
     manifest: str
     output: str
-    """Folder for ``poses.parquet`` and ``overlays/``."""
+    """Folder for ``poses.parquet`` and ``overlays/``, or its URI."""
     corpus_root: str | None = None
-    """The corpus that was ingested, for the overlay videos; None draws none."""
+    """The corpus that was ingested, or its URI, for the overlay videos; None draws none."""
     tracking_uri: str | None = None
     """MLflow store of a ``models:/`` checkpoint; None: what ``MLFLOW_TRACKING_URI`` says."""
 

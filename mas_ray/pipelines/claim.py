@@ -16,6 +16,7 @@ from mas_ray.config import codec
 from mas_ray.config.cascade import CascadeConfig
 from mas_ray.config.jobs import TrainJob
 from mas_ray.geometry.naming import MOST_VIEWS
+from mas_ray.pipelines.lease import BusyError
 from mas_ray.pipelines.progress import note
 from mas_ray.shards.location import Location, location
 from mas_ray.shards.manifest import Manifest, damaged_shards, file_sha256, read_manifest
@@ -23,10 +24,6 @@ from mas_ray.shards.read import count_rows
 from mas_ray.shards.splits import split_sizes
 from mas_ray.shards.write import write_text
 from mas_ray.training.order import num_steps
-
-
-class BusyError(ValueError):
-    """Another process works in the folder."""
 
 
 @dataclass(frozen=True, kw_only=True)

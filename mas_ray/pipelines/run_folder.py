@@ -2,8 +2,9 @@
 
 ``run.json`` and ``id``, what it is a run of and what it is known by; ``job.json``; ``stages/<i>-<stage>/`` with Ray's
 checkpoints, ``metrics.jsonl`` (the spool), ``overlays/epoch<n>/`` and ``stage.json``; ``initial/`` and ``initial.json``
-if it started from a registered model; ``cascade.json`` when all stages are finished; ``tracking.json``, what MLflow has
-taken of all that.
+if it started from a registered model or one in a store; ``cascade.json`` when all stages are finished;
+``tracking.json``, what MLflow has taken of all that. Of a run in a store this is the driver's copy (``kept_folder``);
+there, Ray's checkpoints are in ``checkpoints/`` and a stage's one is the one that it hands on.
 """
 
 from __future__ import annotations
@@ -38,12 +39,12 @@ class CascadeResult:
 
 @dataclass(frozen=True, kw_only=True)
 class InitialCheckpoint:
-    """The registered model that a run started from; ``initial/`` is the run folder's copy of it."""
+    """The checkpoint that a run started from, if it is not of a disk that stays: ``initial/`` is the run's own copy."""
 
     name: str
     """As the job gave it."""
     version: str
-    """As ``models:/<name>/<version>``: what the name stood for when the run began."""
+    """What the name stood for when the run began: ``models:/<name>/<version>``, or the hash of its weights."""
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import functools
+import os
 import shutil
 import threading
 import time
@@ -24,7 +25,8 @@ from mas_ray.config.jobs import TrainJob, Workers
 from mas_ray.pipelines import session
 from mas_ray.pipelines.claim import check_inputs, claim, identity, locked
 from mas_ray.pipelines.failures import StopAtOnce
-from mas_ray.pipelines.named_checkpoint import default_store, fetch_registered, is_registered
+from mas_ray.pipelines.kept_folder import KeptFolder, kept_folder
+from mas_ray.pipelines.named_checkpoint import default_store, fetch_checkpoint, is_local
 from mas_ray.pipelines.progress import Advance, note, progress
 from mas_ray.pipelines.resources import WORKER_MEMORY_BYTES
 from mas_ray.pipelines.run_folder import (
@@ -37,7 +39,7 @@ from mas_ray.pipelines.run_folder import (
 from mas_ray.pipelines.run_mirror import mirrored
 from mas_ray.pipelines.stage_pictures import PicturesOverTime, draw_epoch
 from mas_ray.pipelines.teach import write_teaching
-from mas_ray.pipelines.worker import StageRun, train_stage
+from mas_ray.pipelines.worker import REPORTS, StageRun, tell_again, train_stage
 from mas_ray.shards.location import Location, RemotePath, absolute, location, remove_tree
 from mas_ray.shards.write import write_text
 from mas_ray.tracking.report_spool import ReportSpool
@@ -47,6 +49,8 @@ _SCORE = "validation/reconstruction"
 _POLL_S = 1.0
 _LOOK_S = 30.0
 _TEACHING = "teacher.pt"
+_CHECKPOINTS = "checkpoints"
+"""In the folder of a run in a store: where Ray Train keeps a stage's checkpoints."""
 
 
 class StageFailedError(RuntimeError):
@@ -71,76 +75,99 @@ def train(job: TrainJob, *, mirror: bool = True, watch: Watch | None = None) -> 
     Raises:
         ValueError: An input is missing, damaged or does not fit (``claim.check_inputs``), the run folder belongs to
             another job, the tracking store of a new run cannot be opened, or the cluster cannot hold the workers.
+            ``BusyError``: another driver trains the run.
         StageFailedError: A stage failed more often than ``max_failures`` allows, or once as it would again.
     """
-    job = replace(job, cascade=ablated(job.cascade, job.without), without=())
-    run = Path(job.storage).absolute() / job.name
-    job = with_fixed_inputs(job, run)
-    record = check_inputs(job)
-    with locked(run):
-        claim(run, record)
-        write_text(run / "job.json", codec.dumps(job))
-        with mirrored(job, run) if mirror else nullcontext():
-            results = finished_stages(run, job.cascade)
-            if len(results) < len(job.cascade.stages):
-                with session.connect():
-                    session.require(job.workers, "training", memory_each_bytes=WORKER_MEMORY_BYTES)
-                    results = _train_stages(job, run, results, watch)
-            result = CascadeResult(checkpoint=results[-1].checkpoint, stages=tuple(results))
-            write_text(run / "cascade.json", codec.dumps(result))
+    job = _for_its_storage(replace(job, cascade=ablated(job.cascade, job.without), without=()))
+    with kept_folder(location(job.storage) / job.name, apart=(_CHECKPOINTS,)) as kept:
+        run = kept.path
+        job = with_fixed_inputs(job, run)
+        record = check_inputs(job)
+        job = replace(job, initial=job.initial and kept.address(Path(job.initial)))
+        with locked(run):
+            claim(run, record)
+            write_text(run / "job.json", codec.dumps(job))
+            kept.push()
+            with mirrored(job, run) if mirror else nullcontext():
+                results = finished_stages(run, job.cascade)
+                if len(results) < len(job.cascade.stages):
+                    with session.connect():
+                        session.require(job.workers, "training", memory_each_bytes=WORKER_MEMORY_BYTES)
+                        results = _train_stages(job, kept, results, watch)
+                result = CascadeResult(checkpoint=results[-1].checkpoint, stages=tuple(results))
+                write_text(run / "cascade.json", codec.dumps(result))
     return result
 
 
+def _for_its_storage(job: TrainJob) -> TrainJob:
+    """The job with what a storage of its kind needs: where runs are in a store, nothing else may be on a disk there."""
+    storage = location(job.storage)
+    if isinstance(storage, Path):
+        return job
+    tracking_uri = job.tracking_uri or os.environ.get("MLFLOW_TRACKING_URI")
+    if not tracking_uri:
+        raise ValueError(
+            f"tracking_uri: {job.storage} is a store, where MLflow's own file cannot lie; "
+            "name a tracking server or set MLFLOW_TRACKING_URI"
+        )
+    checkpoints = job.checkpoints or str(storage / job.name / _CHECKPOINTS)
+    return replace(job, tracking_uri=tracking_uri, checkpoints=checkpoints)
+
+
 def _fetch_initial(name: str, job: TrainJob, run: Path) -> Path:
-    """The run folder's own copy of a registered checkpoint. Fetched once: an alias may move before a run goes on."""
+    """The run folder's own copy of a checkpoint. Fetched once: what it names may change before a run goes on."""
     folder, record = run / "initial", run / "initial.json"
     if not record.is_file():
         shutil.rmtree(folder, ignore_errors=True)
-        pinned = fetch_registered(name, job.tracking_uri or default_store(run.parent), folder)
+        pinned = fetch_checkpoint(name, job.tracking_uri or default_store(run.parent), folder)
         write_text(record, codec.dumps(InitialCheckpoint(name=name, version=pinned)))  # last: the folder is whole
     found = codec.loads(InitialCheckpoint, record.read_text(), str(record))
-    if found.name != name:
+    if name not in (found.name, str(location(job.storage) / job.name / folder.name)):
         raise ValueError(f"{record}: this run started from {found.name}; choose another name or delete it")
     return folder
 
 
 def with_fixed_inputs(job: TrainJob, run: Path) -> TrainJob:
-    """The job with absolute paths, for workers have a working directory of their own, and a named model fetched."""
-    if job.initial is not None and is_registered(job.initial):
+    """The job with addresses for workers, who have a working directory of their own, and what must not change fetched.
+
+    ``initial`` is a folder of this machine's disk.
+    """
+    storage = location(job.storage)
+    if job.initial is not None and (not is_local(job.initial) or isinstance(storage, RemotePath)):
         with locked(run):
             job = replace(job, initial=str(_fetch_initial(job.initial, job, run)))
     return replace(
         job,
         manifest=absolute(job.manifest),
-        storage=str(Path(job.storage).absolute()),
+        storage=absolute(job.storage),
         single_view_manifest=job.single_view_manifest and absolute(job.single_view_manifest),
         checkpoints=job.checkpoints and absolute(job.checkpoints),
         initial=job.initial and str(checkpoint_folder(job.initial).absolute()),
     )
 
 
-def _train_stages(job: TrainJob, run: Path, results: list[StageResult], watch: Watch | None) -> list[StageResult]:
-    results = list(results)
+def _train_stages(
+    job: TrainJob, kept: KeptFolder, results: list[StageResult], watch: Watch | None
+) -> list[StageResult]:
+    results, run = list(results), kept.path
     store = _checkpoint_store(job, run)
     for index in range(len(results), len(job.cascade.stages)):
         stage = job.cascade.stages[index]
         folder = stage_folder(run, job.cascade, index)
-        folder.mkdir(parents=True, exist_ok=True)
-        spool = folder / "metrics.jsonl"
-        initial = Path(job.initial) if job.initial else None
-        if results:
-            initial = run / results[-1].checkpoint
-        teaching = folder / _TEACHING if stage.teacher is not None else None
-        _discard_later_stages(run, job.cascade, index)
+        _discard_later_stages(kept, job.cascade, index)
         if store is not None:
             for later in range(index + 1, len(job.cascade.stages)):
                 remove_tree(store / stage_folder(run, job.cascade, later).name)
+        folder.mkdir(parents=True, exist_ok=True)
+        spool = folder / "metrics.jsonl"
+        initial = kept.address(run / results[-1].checkpoint) if results else job.initial
+        teaching = folder / _TEACHING if stage.teacher is not None else None
         stage_run = StageRun(
             job=job,
             stage=index,
-            initial=initial and str(initial),
-            teaching=teaching and str(teaching),
-            folder=str(folder),
+            initial=initial,
+            teaching=teaching and kept.address(teaching),
+            folder=kept.address(folder),
         )
         if initial is not None and teaching is not None and stage.teacher is not None:
             try:
@@ -153,6 +180,9 @@ def _train_stages(job: TrainJob, run: Path, results: list[StageResult], watch: W
                 )
             except RayError as error:
                 raise StageFailedError(f"stage {stage.name!r}: its teacher failed: {_last_line(error)}") from error
+        for report in sorted((folder / REPORTS).glob("*.json")):  # of a driver that could not spool them any more
+            tell_again(report, spool)
+        kept.push()
         pictures = PicturesOverTime(folder, stage.name, num_epochs=stage.num_epochs, manifest=location(job.manifest))
         with _following(spool, _title(job, index), stage.num_epochs, pictures.see, job.workers):
             chosen, taken = _fit(stage_run, folder, spool, store, watch and watch(index))
@@ -164,6 +194,8 @@ def _train_stages(job: TrainJob, run: Path, results: list[StageResult], watch: W
         )
         results.append(result)
         write_text(folder / "stage.json", codec.dumps(result))  # last: from here on the stage is not touched again
+        kept.push()
+        kept.remove(folder / REPORTS)
     return results
 
 
@@ -179,10 +211,10 @@ def _title(job: TrainJob, index: int) -> str:
     return f"stage {index + 1}/{len(job.cascade.stages)} {job.cascade.stages[index].name}"
 
 
-def _discard_later_stages(run: Path, cascade: CascadeConfig, index: int) -> None:
+def _discard_later_stages(kept: KeptFolder, cascade: CascadeConfig, index: int) -> None:
     """What later stages have was made from other weights of this one."""
     for later in range(index + 1, len(cascade.stages)):
-        shutil.rmtree(stage_folder(run, cascade, later), ignore_errors=True)
+        kept.remove(stage_folder(kept.path, cascade, later))
 
 
 def _checkpoint_store(job: TrainJob, run: Path) -> Location | None:

@@ -33,8 +33,9 @@ from mas_ray.config.jobs import Execution, TrainJob, Workers
 from mas_ray.config.sweep import GridSearch, TuneJob, trial_job
 from mas_ray.config.yardstick import Yardstick
 from mas_ray.pipelines import session
-from mas_ray.pipelines.claim import BusyError, check_inputs, locked
+from mas_ray.pipelines.claim import check_inputs, locked
 from mas_ray.pipelines.draw import draw, num_trials
+from mas_ray.pipelines.lease import BusyError
 from mas_ray.pipelines.progress import Advance, note, progress
 from mas_ray.pipelines.resources import WORKER_MEMORY_BYTES
 from mas_ray.pipelines.run_folder import tracking_uri_of
@@ -74,6 +75,10 @@ def tune(job: TuneJob) -> list[Trial]:
         ValueError: An input is missing or damaged, the folder belongs to another sweep, the tracking store of a new
             sweep cannot be opened, or the cluster cannot hold the workers of one trial.
     """
+    if "://" in job.base.storage:
+        raise ValueError(
+            f"base.storage: {job.base.storage} is a store; expected a folder on a disk that all machines see"
+        )
     sweep = Path(job.base.storage).absolute() / job.base.name
     job = replace(job, base=_of_a_sweep(job.base, sweep))
     check_inputs(trial_job(job, draw(job, 0, [])))

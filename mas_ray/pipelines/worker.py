@@ -26,8 +26,9 @@ from mas_ray.config.stage import StageConfig
 from mas_ray.geometry.chirality import KneeChirality, knee_chirality
 from mas_ray.inference import PoseEstimator
 from mas_ray.pipelines.failures import memory_explained
-from mas_ray.shards.location import location
+from mas_ray.shards.location import Location, RemotePath, location
 from mas_ray.shards.manifest import read_manifest
+from mas_ray.shards.transfer import local_copy
 from mas_ray.shards.write import write_text
 from mas_ray.skeleton import H36M_18
 from mas_ray.tracking.host_figures import HostFigures
@@ -47,6 +48,8 @@ _HELD_OUT_BATCH = 8
 _REPORT = "report.json"
 PLACE = "placement_group"
 """File of a stage: the id of the placement group that its workers are in."""
+REPORTS = "reports"
+"""Folder of a stage in a store: its reports, an epoch each, until they are all in the spool."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -56,11 +59,11 @@ class StageRun:
     job: TrainJob
     stage: int
     initial: str | None
-    """Of the stage before, or the job's for the first stage."""
+    """Of the stage before, or the job's. This and the next two: paths that all machines have, or URIs."""
     teaching: str | None
     """File of the teacher's joints, if the stage has a teacher."""
     folder: str
-    """Of the stage: where bad steps are told."""
+    """Of the stage: where bad steps are told, and in a store every report as well."""
 
 
 def train_stage(run: StageRun) -> None:
@@ -83,7 +86,7 @@ def _train(run: StageRun, device: torch.device) -> None:
     worker = Worker(rank=context.get_world_rank(), world_size=context.get_world_size())
     place = ray.util.get_current_placement_group()
     if worker.rank == 0 and place is not None:
-        write_text(Path(run.folder) / PLACE, place.id.hex())
+        write_text(location(run.folder) / PLACE, place.id.hex())
     if device.type == "cpu":
         torch.set_num_threads(max(1, int(job.workers.cpus_each)))
     if job.execution.deterministic:
@@ -98,7 +101,8 @@ def _train(run: StageRun, device: torch.device) -> None:
     held_out = open_split(folder, manifest, "validation", cascade) if manifest.splits.validation else train
     single_view = _open_single_view(job, stage)
     if run.teaching is not None:
-        train = train.taught(load_teaching(Path(run.teaching)))
+        with local_copy(location(run.teaching)) as teaching:
+            train = train.taught(load_teaching(teaching))
     host = HostFigures(device)
     epoch: list[StepMetrics] = []
     steps = run_stage(
@@ -111,7 +115,7 @@ def _train(run: StageRun, device: torch.device) -> None:
         worker=worker,
         bad_steps=job.bad_steps,
     )
-    for metrics in _told(steps, Path(run.folder), worker):
+    for metrics in _told(steps, location(run.folder), worker):
         epoch.append(metrics)
         host.sample()
         if not metrics.ends_epoch:
@@ -136,6 +140,7 @@ def _train(run: StageRun, device: torch.device) -> None:
         with tempfile.TemporaryDirectory() as scratch:
             _save(Path(scratch), job, state, progress)
             (Path(scratch) / _REPORT).write_text(json.dumps(report))
+            _keep_report(report, location(run.folder))
             ray.train.report(report, checkpoint=ray.train.Checkpoint.from_directory(scratch), checkpoint_dir_name=name)
 
 
@@ -146,10 +151,11 @@ def _restore(run: StageRun, device: torch.device) -> TrainState:
     if last:
         with last.as_directory() as folder:
             _resume(state, Path(folder))
-            if ray.train.get_context().get_world_rank() == 0:
-                tell_again(Path(folder), Path(run.folder) / "metrics.jsonl")
+            if ray.train.get_context().get_world_rank() == 0 and isinstance(location(run.folder), Path):
+                tell_again(Path(folder) / _REPORT, Path(run.folder) / "metrics.jsonl")
     elif run.initial:
-        before = load_checkpoint(Path(run.initial))
+        with local_copy(location(run.initial)) as folder:
+            before = load_checkpoint(folder)
         stage = run.job.cascade.stages[run.stage]
         swapped = before.progress.knee_chirality is not None and before.progress.knee_chirality.says_swapped
         order = H36M_18.mirror_permutation if swapped else None
@@ -170,12 +176,17 @@ def _resume(state: TrainState, folder: Path) -> None:
     state.epoch = checkpoint.progress.num_epochs
 
 
-def tell_again(checkpoint: Path, spool: Path) -> None:
-    """Give the spool the report of a checkpoint's epoch if it lacks it.
+def _keep_report(report: dict[str, Any], folder: Location) -> None:
+    """Write a report down in a stage's folder, before its checkpoint, if the spool is out of the workers' reach."""
+    if isinstance(folder, RemotePath):
+        write_text(folder / REPORTS / f"epoch{report['epoch']:04d}.json", json.dumps(report))
+
+
+def tell_again(path: Path, spool: Path) -> None:
+    """Give the spool the report of an epoch if it lacks it.
 
     A driver that dies after Ray took note of a checkpoint, and before its report was spooled, leaves that gap.
     """
-    path = checkpoint / _REPORT
     if not path.is_file():  # of a run that began before checkpoints had it
         return
     report = json.loads(path.read_text())
@@ -202,7 +213,7 @@ def _place(networks: Networks, stage: StageConfig, job: TrainJob, device: torch.
     return objective.to(device).to(memory_format=image_format(device))
 
 
-def _told(steps: Iterator[StepMetrics], folder: Path, worker: Worker) -> Iterator[StepMetrics]:
+def _told(steps: Iterator[StepMetrics], folder: Location, worker: Worker) -> Iterator[StepMetrics]:
     """The same steps; each bad one is first written to the stage's folder, by one worker for all."""
 
     def write(bad_step: BadStep) -> None:

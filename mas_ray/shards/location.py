@@ -177,7 +177,7 @@ def publishing(target: Location) -> Generator[Path]:
             partial = Path(folder) / target.name
             yield partial
             if partial.exists():
-                _upload(partial, target)
+                upload(partial, target)
         return
     target.parent.mkdir(parents=True, exist_ok=True)
     partial = target.with_name(f"{target.name}.partial-{os.getpid()}")  # no two processes share one
@@ -191,7 +191,8 @@ def publishing(target: Location) -> Generator[Path]:
         partial.unlink(missing_ok=True)
 
 
-def _upload(file: Path, target: RemotePath) -> None:
+def upload(file: Path, target: RemotePath) -> None:
+    """Copy a file to a store, which shows it when it is whole."""
     # Not by a stream of ours: closed by an exception, it would publish what it has got so far.
     here = pafs.LocalFileSystem()
     pafs.copy_files(str(file), target.path, source_filesystem=here, destination_filesystem=target.filesystem)

@@ -1,6 +1,7 @@
 from contextlib import nullcontext
 from dataclasses import replace
 
+import pyarrow.fs as pafs
 import pytest
 
 from mas_ray.config.ingest import SplitBySubject
@@ -43,3 +44,24 @@ def two_training_subjects(tiny_dataset, tmp_path):
     path = tmp_path / "dataset" / "manifest.json"
     write_manifest(path, replace(manifest, split_config=split, splits=splits))
     return replace(tiny_dataset, manifest=path)
+
+
+@pytest.fixture
+def s3(monkeypatch):
+    """An S3 server on this machine; gives what makes an address in its bucket."""
+    from moto.server import ThreadedMotoServer
+
+    server = ThreadedMotoServer(ip_address="127.0.0.1", port=0, verbose=False)
+    server.start()
+    host, port = server.get_host_and_port()
+    for name, value in (
+        ("AWS_ACCESS_KEY_ID", "test"),
+        ("AWS_SECRET_ACCESS_KEY", "test"),
+        ("AWS_EC2_METADATA_DISABLED", "true"),
+    ):
+        monkeypatch.setenv(name, value)
+    pafs.S3FileSystem(
+        endpoint_override=f"{host}:{port}", scheme="http", region="us-east-1", allow_bucket_creation=True
+    ).create_dir("bucket")
+    yield lambda path: f"s3://bucket/{path}?endpoint_override={host}%3A{port}&scheme=http&region=us-east-1"
+    server.stop()

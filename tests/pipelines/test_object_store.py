@@ -166,27 +166,6 @@ def test_a_dataset_in_a_store_needs_a_work_folder(job):
         ingest(replace(job, root=f"{job.root}/nowhere"))
 
 
-@pytest.fixture
-def s3(monkeypatch):
-    """An S3 server on this machine; gives what makes an address in its bucket."""
-    from moto.server import ThreadedMotoServer
-
-    server = ThreadedMotoServer(ip_address="127.0.0.1", port=0, verbose=False)
-    server.start()
-    host, port = server.get_host_and_port()
-    for name, value in (
-        ("AWS_ACCESS_KEY_ID", "test"),
-        ("AWS_SECRET_ACCESS_KEY", "test"),
-        ("AWS_EC2_METADATA_DISABLED", "true"),
-    ):
-        monkeypatch.setenv(name, value)
-    pafs.S3FileSystem(
-        endpoint_override=f"{host}:{port}", scheme="http", region="us-east-1", allow_bucket_creation=True
-    ).create_dir("bucket")
-    yield lambda path: f"s3://bucket/{path}?endpoint_override={host}%3A{port}&scheme=http&region=us-east-1"
-    server.stop()
-
-
 @pytest.mark.slow
 @pytest.mark.ray
 def test_ray_workers_ingest_from_s3_to_s3(job, tmp_path, s3):

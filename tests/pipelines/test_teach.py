@@ -19,7 +19,7 @@ def test_a_teaching_that_is_there_is_left_alone(tmp_path):
     (tmp_path / "teacher.pt").write_bytes(b"as it was")
     write_teaching(
         tmp_path / "teacher.pt",
-        checkpoint=tmp_path / "none",
+        checkpoint=str(tmp_path / "none"),
         manifest=str(tmp_path / "none.json"),
         config=TeacherConfig(),
         workers=Workers(),
@@ -35,7 +35,7 @@ def test_workers_teach_what_one_process_does(tmp_path, tiny_dataset):
     with session.connect(num_cpus=2):
         write_teaching(
             tmp_path / "teacher.pt",
-            checkpoint=checkpoint,
+            checkpoint=str(checkpoint),
             manifest=str(tiny_dataset.manifest),
             config=TeacherConfig(),
             workers=Workers(num=2),

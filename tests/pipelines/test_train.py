@@ -14,6 +14,7 @@ from mas_ray.annotations import ReferenceJoints, read_reference, write_reference
 from mas_ray.config import codec
 from mas_ray.config.cascade import CascadeConfig, cpu_cascade
 from mas_ray.config.jobs import TrainJob, Workers
+from mas_ray.pipelines.kept_folder import KeptFolder
 from mas_ray.pipelines.run_folder import read_cascade_result
 from mas_ray.pipelines.train import _discard_later_stages, train
 from mas_ray.shards.manifest import file_sha256
@@ -90,9 +91,9 @@ def test_what_later_stages_have_goes_when_an_earlier_one_is_trained_again(tmp_pa
     for name in ("0-torso", "1-limbs"):
         (tmp_path / "stages" / name).mkdir(parents=True)
         (tmp_path / "stages" / name / "teacher.pt").touch()
-    _discard_later_stages(tmp_path, _cascade(), 0)
+    _discard_later_stages(KeptFolder(tmp_path), _cascade(), 0)
     assert [path.name for path in (tmp_path / "stages").iterdir()] == ["0-torso"]
-    _discard_later_stages(tmp_path, _cascade(), 1)
+    _discard_later_stages(KeptFolder(tmp_path), _cascade(), 1)
     assert (tmp_path / "stages" / "0-torso" / "teacher.pt").exists()
 
 

@@ -175,9 +175,9 @@ def test_an_epoch_that_was_checkpointed_and_never_told_is_told_once(tmp_path):
     spool, checkpoint = tmp_path / "metrics.jsonl", tmp_path / "checkpoint"
     checkpoint.mkdir()
     spool.write_text('{"epoch": 0, "loss/total": 3.0}\n')
-    tell_again(checkpoint, spool)  # of an older version: it has no report
+    tell_again(checkpoint / "report.json", spool)  # of an older version: it has no report
     assert [line["epoch"] for line in read_lines(spool)] == [0]
     (checkpoint / "report.json").write_text('{"epoch": 1, "loss/total": 2.0}')
     for _ in range(2):
-        tell_again(checkpoint, spool)
+        tell_again(checkpoint / "report.json", spool)
     assert [(line["epoch"], line["loss/total"]) for line in read_lines(spool)] == [(0, 3.0), (1, 2.0)]
