@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from pathlib import Path
 
 import tyro
 
@@ -25,6 +24,7 @@ def job_of(argv: Sequence[str]) -> EvaluateJob:
 def show(job: EvaluateJob) -> int:
     """Run an evaluation and print the main figures."""
     from mas_ray.pipelines.evaluate import evaluate  # torch loads only now
+    from mas_ray.shards.location import location
 
     evaluation = evaluate(job)
     source = evaluation.source
@@ -49,5 +49,5 @@ def show(job: EvaluateJob) -> int:
         print(f"  knees bend forward by {bend} (standard error over takes), by the names as predicted")
     if source.takes_also_trained_on:
         print("  (training and evaluated frames come from the same clips)")
-    print(f"wrote {Path(job.output) / 'evaluation.json'}")
+    print(f"wrote {location(job.output) / 'evaluation.json'}")
     return 0

@@ -19,6 +19,7 @@ from mas_ray.evaluation import metrics
 from mas_ray.evaluation.comparison import Comparison
 from mas_ray.evaluation.left_right import HANDLINGS, Handling, oracle_swaps
 from mas_ray.geometry.chirality import KneeChirality, knee_chirality
+from mas_ray.shards.location import Location
 from mas_ray.shards.manifest import SplitName
 from mas_ray.shards.write import write_text
 from mas_ray.skeleton import Skeleton
@@ -160,9 +161,8 @@ def evaluate_comparison(
     )
 
 
-def write_evaluation(path: Path, evaluation: Evaluation) -> None:
+def write_evaluation(path: Location, evaluation: Evaluation) -> None:
     """Write ``evaluation.json``, whole or not at all."""
-    path.parent.mkdir(parents=True, exist_ok=True)
     write_text(path, codec.dumps(evaluation))
 
 

@@ -62,7 +62,7 @@ def evaluate(job: EvaluateJob) -> Evaluation:
     )
     evaluation = evaluate_comparison(found.comparison, estimator.skeleton, source=found.source, takes=found.takes)
     rows = _compared_rows(found.instants, found.comparison)
-    output = Path(job.output)
+    output = location(job.output)
     write_rows(output / "compared.parquet", rows, schema=COMPARED, skeleton=estimator.skeleton)
     write_evaluation(output / "evaluation.json", evaluation)
     return evaluation

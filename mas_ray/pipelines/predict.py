@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import itertools
 import statistics
+import tempfile
 from collections import defaultdict
-from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Container, Generator, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass, replace
 from fractions import Fraction
 from pathlib import Path
 from typing import Any
@@ -16,7 +18,8 @@ import numpy as np
 from mas_ray.config.ingest import DecodeLimits
 from mas_ray.config.jobs import PredictJob
 from mas_ray.corpora import folder as folder_corpus
-from mas_ray.corpora.take import Clip
+from mas_ray.corpora.remote import Listing, fetched
+from mas_ray.corpora.take import Clip, Take
 from mas_ray.inference import PoseEstimator, PosePrediction
 from mas_ray.ingest.decode import Image, open_clip
 from mas_ray.pipelines.named_checkpoint import named_checkpoint
@@ -48,9 +51,9 @@ def predict(job: PredictJob) -> Predictions:
         ValueError: The checkpoint, the dataset or a video is not readable, or the corpus lacks a take of the
             dataset; the message names it.
     """
-    manifest_path, output = location(job.manifest), Path(job.output)
+    manifest_path, output = location(job.manifest), location(job.output)
     manifest = read_manifest(manifest_path)
-    clips = {} if job.corpus_root is None else _clips(Path(job.corpus_root), manifest)
+    takes = {} if job.corpus_root is None else _takes(location(job.corpus_root), manifest)
     with named_checkpoint(job.checkpoint, job.tracking_uri) as (_, checkpoint):
         estimator = PoseEstimator.load(checkpoint)
     rows: list[dict[str, Any]] = []
@@ -61,16 +64,17 @@ def predict(job: PredictJob) -> Predictions:
     poses = output / "poses.parquet"
     write_rows(poses, rows, schema=POSES, skeleton=estimator.skeleton)
     overlays: list[str] = []
-    with progress("overlays", _num_pictures(rows, clips), "pictures") as advance:
-        for take_id, of_take in clips.items():
+    with progress("overlays", _num_pictures(rows, takes), "pictures") as advance:
+        for take_id, take in takes.items():
             keypoints = _keypoints(rows, take_id)
             masks = _masks(manifest_path.parent, manifest, take_id)
-            for clip in of_take:
-                if clip.view in keypoints:
-                    path = output / "overlays" / f"{take_id}-{clip.view}.mp4"
-                    frames = _frames(clip, keypoints[clip.view], masks[clip.view], estimator.skeleton, advance)
-                    if write_video(path, frames, _frames_per_s(clip, list(keypoints[clip.view]))):
-                        overlays.append(str(path))
+            with _local(take, job.corpus_root) as local:
+                for clip in local.clips:
+                    if clip.view in keypoints:
+                        path = output / "overlays" / f"{take_id}-{clip.view}.mp4"
+                        frames = _frames(clip, keypoints[clip.view], masks[clip.view], estimator.skeleton, advance)
+                        if write_video(path, frames, _frames_per_s(clip, list(keypoints[clip.view]))):
+                            overlays.append(str(path))
     return Predictions(poses=str(poses), overlays=tuple(overlays))
 
 
@@ -104,17 +108,32 @@ def _rows(prediction: PosePrediction) -> Iterator[dict[str, Any]]:
         }
 
 
-def _clips(root: Path, manifest: Manifest) -> dict[str, tuple[Clip, ...]]:
-    """The clips of every take of the dataset, in the dataset's order."""
-    found = {take.take_id: take.clips for take in folder_corpus.takes(root)}
+def _takes(root: Location, manifest: Manifest) -> dict[str, Take]:
+    """The takes of the dataset with their clips, in the dataset's order."""
+    listed = folder_corpus.sources(root) if isinstance(root, Path) else Listing.of(root.filesystem, root.path).sources()
+    found = {take.take_id: take for take in listed if isinstance(take, Take)}
     for take in manifest.takes:
         if take.take_id not in found:
             raise ValueError(f"{root}: has no take {take.take_id!r}, which the dataset was made from")
     return {take.take_id: found[take.take_id] for take in manifest.takes}
 
 
-def _num_pictures(rows: Sequence[Mapping[str, Any]], clips: Mapping[str, Sequence[Clip]]) -> int:
-    return sum(len(row["views"]) for row in rows if row["take_id"] in clips)
+@contextmanager
+def _local(take: Take, root: str | None) -> Generator[Take]:
+    """A take whose clips are on this machine while the block runs."""
+    corpus = location(root or "")
+    if isinstance(corpus, Path):
+        yield take
+        return
+    with (
+        tempfile.TemporaryDirectory(prefix="mas-ray-") as scratch,
+        fetched(corpus.filesystem, replace(take, reference=None), Path(scratch)) as local,
+    ):
+        yield local
+
+
+def _num_pictures(rows: Sequence[Mapping[str, Any]], takes: Container[str]) -> int:
+    return sum(len(row["views"]) for row in rows if row["take_id"] in takes)
 
 
 def _keypoints(rows: Sequence[Mapping[str, Any]], take_id: str) -> dict[str, dict[int, Any]]:

@@ -25,7 +25,7 @@ from typing import Any
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from mas_ray.shards.location import publishing
+from mas_ray.shards.location import Location, publishing
 from mas_ray.skeleton import Skeleton
 
 _POINTS_3D = pa.list_(pa.list_(pa.float32(), 3))
@@ -63,7 +63,7 @@ COMPARED = pa.schema(
 )
 
 
-def write_rows(path: Path, rows: Iterable[Mapping[str, Any]], *, schema: pa.Schema, skeleton: Skeleton) -> None:
+def write_rows(path: Location, rows: Iterable[Mapping[str, Any]], *, schema: pa.Schema, skeleton: Skeleton) -> None:
     """Write rows of ``POSES`` or ``COMPARED``, whole or not at all."""
     named = schema.with_metadata({"joints": ",".join(skeleton.joints)})
     table = pa.Table.from_pylist([dict(row) for row in rows], schema=named)

@@ -11,7 +11,7 @@ import av.error
 import numpy as np
 from jaxtyping import UInt8
 
-from mas_ray.shards.location import publishing
+from mas_ray.shards.location import Location, publishing
 
 
 def middle_frame(path: Path) -> UInt8[np.ndarray, "height width 3"] | None:
@@ -26,7 +26,7 @@ def middle_frame(path: Path) -> UInt8[np.ndarray, "height width 3"] | None:
     return None if frame is None else np.ascontiguousarray(frame.to_ndarray(format="rgb24"))
 
 
-def write_video(path: Path, frames: Iterable[UInt8[np.ndarray, "height width 3"]], frames_per_s: Fraction) -> int:
+def write_video(path: Location, frames: Iterable[UInt8[np.ndarray, "height width 3"]], frames_per_s: Fraction) -> int:
     """Encode RGB frames of one even size, whole or not at all.
 
     Returns:

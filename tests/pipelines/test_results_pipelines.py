@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import dataclasses
 import json
+import uuid
 from collections.abc import Iterator
 from pathlib import Path
+from types import SimpleNamespace
 
 import av
 import cv2
@@ -13,6 +15,8 @@ import numpy as np
 import pyarrow.parquet as pq
 import pytest
 import torch
+from fresh_checkpoint import save_fresh
+from test_object_store import upload
 
 from mas_ray.annotations import read_reference
 from mas_ray.config import codec
@@ -32,6 +36,7 @@ from mas_ray.pipelines import predict as predict_pipeline
 from mas_ray.pipelines import report as report_pipeline
 from mas_ray.reporting.poses import POSES, read_rows
 from mas_ray.shards.images import encode_distances, encode_image, encode_mask
+from mas_ray.shards.location import Location, location, names_in
 from mas_ray.shards.manifest import (
     FORMAT,
     IngestParameters,
@@ -47,6 +52,7 @@ from mas_ray.shards.manifest import (
 )
 from mas_ray.shards.read import read_rows as read_frame_sets
 from mas_ray.shards.read import read_split
+from mas_ray.shards.transfer import local_copy
 from mas_ray.shards.write import write_rows
 from mas_ray.skeleton import H36M_18
 
@@ -178,10 +184,11 @@ class TruthfulEstimator(PoseEstimator):
     def load(cls, checkpoint: Path) -> TruthfulEstimator:
         return cls()
 
-    def predict_dataset(self, manifest: Path, split: str | None = None) -> Iterator[PosePrediction]:
+    def predict_dataset(self, manifest: Location, split: str | None = None) -> Iterator[PosePrediction]:
         content = read_manifest(manifest)
         (take,) = content.takes
-        reference = read_reference(manifest.parent.parent / "annotations" / f"{take.take_id}.parquet")
+        with local_copy(manifest.parent.parent / "annotations" / f"{take.take_id}.parquet") as file:
+            reference = read_reference(file)
         rows = list(read_frame_sets(manifest.parent / content.shards[0].path))
         ranges = content.splits.ranges(split) if split else ()  # pyright: ignore[reportArgumentType]
         if split:
@@ -312,6 +319,54 @@ def test_predict_without_a_corpus_draws_nothing(workplace, tmp_path):
     job = dataclasses.replace(_predict_job(workplace), corpus_root=None, output=str(tmp_path))
     assert predict_pipeline.predict(job).overlays == ()
     assert [path.name for path in tmp_path.iterdir()] == ["poses.parquet"]
+
+
+def test_predict_and_evaluate_with_everything_in_a_store(workplace, tmp_path, monkeypatch):
+    """The same poses, figures and videos as on a disk; the checkpoint is fetched, and gone afterwards."""
+    where, loaded = f"fsspec+memory://{uuid.uuid4()}", []
+    for name in ("dataset", "corpus", "annotations"):
+        upload(workplace / name, f"{where}/{name}")
+    upload(save_fresh(tmp_path / "checkpoint", seed=0), f"{where}/checkpoint")
+
+    def load(folder):
+        loaded.append((folder, (folder / "model.pt").read_bytes()))
+        return TruthfulEstimator.load(folder)
+
+    for pipeline in (evaluate_pipeline, predict_pipeline):
+        monkeypatch.setattr(pipeline, "PoseEstimator", SimpleNamespace(load=load))
+    job = dataclasses.replace(
+        _predict_job(workplace),
+        checkpoint=f"{where}/checkpoint",
+        manifest=f"{where}/dataset/manifest.json",
+        corpus_root=f"{where}/corpus",
+        output=f"{where}/predictions",
+    )
+    predictions = predict_pipeline.predict(job)
+    assert predictions.poses == f"{where}/predictions/poses.parquet"
+    with local_copy(location(f"{where}/predictions")) as there:
+        found = read_rows(there / "poses.parquet", schema=POSES, skeleton=H36M_18)
+        assert sorted(str(path.relative_to(there / "overlays")) for path in (there / "overlays").iterdir()) == sorted(
+            overlay.rpartition("/")[2] for overlay in predictions.overlays
+        )
+        with av.open(str(there / "overlays" / predictions.overlays[0].rpartition("/")[2])) as container:
+            assert sum(1 for _ in container.decode(video=0)) == NUM_INSTANTS
+    evaluation = evaluate_pipeline.evaluate(
+        dataclasses.replace(
+            _evaluate_job(workplace), checkpoint=job.checkpoint, manifest=job.manifest, output=f"{where}/evaluation"
+        )
+    )
+    assert evaluation.source.checkpoint == job.checkpoint
+    assert "evaluation.json" in names_in(location(f"{where}/evaluation"))
+    assert [weights for _, weights in loaded] == 2 * [(tmp_path / "checkpoint" / "model.pt").read_bytes()]
+    assert not any(folder.exists() for folder, _ in loaded)
+    on_disk = predict_pipeline.predict(
+        dataclasses.replace(_predict_job(workplace), checkpoint=str(tmp_path / "checkpoint"))
+    )
+    assert found == read_rows(Path(on_disk.poses), schema=POSES, skeleton=H36M_18)
+    with pytest.raises(ValueError, match=r"nothing: no checkpoint here"):
+        predict_pipeline.predict(dataclasses.replace(job, checkpoint=f"{where}/nothing"))
+    with pytest.raises(ValueError, match=r"checkpoint: .*no"):
+        predict_pipeline.predict(dataclasses.replace(job, corpus_root=f"{where}/checkpoint"))
 
 
 def test_predict_names_a_take_that_the_corpus_lacks(workplace, tmp_path):
