@@ -26,7 +26,7 @@ class Flags:
     dataset: tyro.conf.Positional[str]
     """The dataset folder, on a disk or in an object store."""
     work: str | None = None
-    """The folder of takes in the making, if the ingest had one named."""
+    """The folder of takes in the making or its URI, if the ingest had one named."""
     keep: int = 1
     """How many versions to keep, counted from the newest."""
     dry_run: bool = False

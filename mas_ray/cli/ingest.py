@@ -36,7 +36,8 @@ class Flags:
     output: str = ""
     """The dataset folder to write, or its URI in an object store."""
     work: str | None = None
-    """Folder for takes in the making, the same place for all machines; where the output is an object store."""
+    """Where the output is an object store: folder for takes in the making, the same place for all machines, or its URI;
+    without it, in the store beside the shards."""
     annotations: str | None = None
     """Where the takes' reference joints go, if any: a folder outside the dataset."""
     masks: Method = "selfie"

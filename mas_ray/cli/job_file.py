@@ -5,21 +5,31 @@ from __future__ import annotations
 import runpy
 import traceback
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import TYPE_CHECKING, Any, TypeVar
 
 from mas_ray.config import codec
+
+if TYPE_CHECKING:
+    from mas_ray.shards.location import Location
 
 T = TypeVar("T")
 
 
 def load_job(path: str, expected: type[T]) -> T:
-    """The job in a ``.json`` record, or the ``JOB`` of a ``.py`` file.
+    """The job in a ``.json`` record, on a disk or in an object store, or the ``JOB`` of a ``.py`` file.
 
     A Python file is executed for that, with all that this process may do: load none that you would not run.
 
     Raises:
         ValueError: There is no such file, or no job of the expected kind in it; one line says which, and where.
     """
+    if "://" in path:
+        from mas_ray.shards.location import location  # pyarrow loads only now
+
+        record = location(path)
+        if not record.is_file():
+            raise ValueError(f"{path}: no such file")
+        return codec.loads(expected, _utf8(record), path)
     file = Path(path)
     if file.is_file() and file.suffix == ".json":
         return codec.loads(expected, _utf8(file), path)
@@ -48,7 +58,7 @@ def load_literal(path: str, expected: str) -> object:
     return variables["JOB"]
 
 
-def _utf8(file: Path) -> str:
+def _utf8(file: Location) -> str:
     try:
         return file.read_text(encoding="utf-8")
     except UnicodeDecodeError:

@@ -19,7 +19,7 @@ class Flags:
     take: str | None = None
     """The id of one take; without it every take that was left out for the reason."""
     work: str | None = None
-    """The folder of takes in the making, if the ingest had one named."""
+    """The folder of takes in the making or its URI, if the ingest had one named."""
 
 
 def run(argv: Sequence[str]) -> int:

@@ -87,7 +87,7 @@ class IngestJob:
     """The dataset folder to write, or its URI in an object store (``s3://``, ``gs://``, …)."""
     work: str | None = None
     """Folder for takes in the making where the output is a store: on a disk that every machine of the cluster sees as
-    the same place. On a disk they are made in ``<output>/work``."""
+    the same place, or its URI in a store, which costs each take two transfers. None: ``<output>/work``."""
     annotations: str | None = None
     """Where the takes' reference joints go, if any: a folder outside the dataset. None leaves them alone."""
     corpus: Literal["folder"] = "folder"

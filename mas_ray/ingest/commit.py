@@ -126,7 +126,7 @@ def read_record(folder: Path, content: str | None = None) -> CommitRecord | None
     Raises:
         ValueError: There is something else in its place.
     """
-    path = folder / "commit.json"
+    path = record_path(folder)
     try:
         fields = json.loads(path.read_text(encoding="utf-8"))
         # By hand: a corpus has a hundred thousand of these, with hundreds of instants each.
@@ -147,7 +147,17 @@ def has_record(folder: Path) -> bool:
 
 def write_record(folder: Path, record: CommitRecord) -> None:
     """Commit: after this the take is done. Its part must be in place."""
-    write_text(folder / "commit.json", codec.dumps(record))
+    write_text(record_path(folder), codec.dumps(record))
+
+
+def record_path(folder: Path) -> Path:
+    """Where the record of a take that is done lies."""
+    return folder / "commit.json"
+
+
+def journal_path(folder: Path) -> Path:
+    """Where the attempts that have not ended stand, a line each."""
+    return folder / "attempts"
 
 
 def part_path(folder: Path) -> Path:
@@ -168,10 +178,10 @@ def has_part(folder: Path, record: CommitRecord, sha256: Callable[[Path], str] =
 
 def discard(folder: Path) -> None:
     """Forget all that became of a take, its deaths too: the next ingest does it as if for the first time."""
-    (folder / "attempts").unlink(missing_ok=True)
+    journal_path(folder).unlink(missing_ok=True)
     part_path(folder).unlink(missing_ok=True)
     samples_path(folder).unlink(missing_ok=True)
-    (folder / "commit.json").unlink(missing_ok=True)  # last, so that whoever is killed here finds the take again
+    record_path(folder).unlink(missing_ok=True)  # last, so that whoever is killed here finds the take again
 
 
 @contextmanager
@@ -181,8 +191,7 @@ def attempt(folder: Path, content: str, session: str) -> Generator[None, None, N
     ``session`` names the run of ingest. Leftovers of attempts that died are removed.
     """
     folder.mkdir(parents=True, exist_ok=True)
-    journal = folder / "attempts"
-    with journal.open("a", encoding="utf-8") as file:
+    with journal_path(folder).open("a", encoding="utf-8") as file:
         file.write(f"attempt {session} {content}\n")
         file.flush()
         os.fsync(file.fileno())
@@ -215,13 +224,13 @@ def forget_attempt(folder: Path, session: str) -> None:
         return
     del lines[mine[-1]]
     if lines:
-        write_text(folder / "attempts", "".join(f"{line}\n" for line in lines))
+        write_text(journal_path(folder), "".join(f"{line}\n" for line in lines))
     else:
-        (folder / "attempts").unlink(missing_ok=True)
+        journal_path(folder).unlink(missing_ok=True)
 
 
 def _journal(folder: Path) -> list[str]:
-    path = folder / "attempts"
+    path = journal_path(folder)
     return path.read_text(encoding="utf-8").splitlines() if path.is_file() else []
 
 

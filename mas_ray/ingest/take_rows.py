@@ -29,6 +29,7 @@ from mas_ray.ingest.rows import Row, frame_set_row, view_row
 from mas_ray.ingest.sampling import sampled_frames
 from mas_ray.ingest.tally import Tally
 from mas_ray.ingest.video import VideoInfo
+from mas_ray.shards.location import RemotePath
 from mas_ray.shards.manifest import IngestParameters
 from mas_ray.shards.reject_samples import RejectSampler
 
@@ -53,6 +54,8 @@ class TakeSettings:
     max_attempts: int
     num_threads: int
     selfie_model: Path | None
+    work: RemotePath | None = None
+    """Where the takes' folders are, each by the id of its take; None: on disks that every machine sees."""
     corpus: pafs.FileSystem | None = None
     """Where the takes' files are; None: on disks that every machine sees."""
     sam_model: PromptableModel | None = None

@@ -6,9 +6,10 @@ import errno
 import shutil
 from collections import Counter
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
+from mas_ray import assets
 from mas_ray.config.ingest import CropConfig
 from mas_ray.corpora.layout import BadSourceError
 from mas_ray.corpora.remote import current_version, fetched
@@ -16,6 +17,7 @@ from mas_ray.corpora.take import Take
 from mas_ray.ingest import commit
 from mas_ray.ingest.rejects import BadTakeError, MachineError, Reject
 from mas_ray.ingest.rows import Row
+from mas_ray.ingest.take_in_store import take_in_store
 from mas_ray.ingest.take_rows import Findings, TakeSettings, take_rows
 from mas_ray.ingest.tally import Tally
 from mas_ray.shards.manifest import file_sha256
@@ -30,7 +32,7 @@ _MOST_DEATHS = 10
 
 @dataclass(frozen=True, kw_only=True, eq=False)
 class PlannedTake:
-    """A take, its place in the work tree, its ``take_content`` and its ``take_footage``."""
+    """A take, its place in the work tree as the driver sees it, its ``take_content`` and its ``take_footage``."""
 
     take: Take
     folder: Path
@@ -39,7 +41,7 @@ class PlannedTake:
 
 
 def ingest_take(item: PlannedTake, settings: TakeSettings, *, advance: Callable[[Tally], None]) -> commit.CommitRecord:
-    """Ingest a take and commit it in its folder; a committed take is left as it is.
+    """Ingest a take and commit it in its folder, on a disk or in a store; a committed take is left as it is.
 
     Args:
         item: The take.
@@ -47,12 +49,26 @@ def ingest_take(item: PlannedTake, settings: TakeSettings, *, advance: Callable[
         advance: Called with what was done since the last call.
 
     Returns:
-        The record, now on disk. A take that cannot be ingested, or that has killed its process ``max_attempts``
+        The record, now in its place. A take that cannot be ingested, or that has killed its process ``max_attempts``
         times in a session, is recorded without rows and with the reason; ``failed`` is one that we did not foresee.
 
     Raises:
         OSError: The machine's fault, not the take's: the disk is too small for its rows, for one.
     """
+    work = settings.work
+    if work is None:
+        return _ingest_take(item, settings, advance=advance, begun=lambda: None)
+    network = settings.selfie_model
+    if network is not None and not network.is_file():  # it lies in the cache of the driver's machine
+        settings = replace(settings, selfie_model=assets.fetch(assets.SELFIE_SEGMENTATION) / network.name)
+    with take_in_store(work / item.folder.name) as (folder, begun):
+        return _ingest_take(replace(item, folder=folder), settings, advance=advance, begun=begun)
+
+
+def _ingest_take(
+    item: PlannedTake, settings: TakeSettings, *, advance: Callable[[Tally], None], begun: Callable[[], None]
+) -> commit.CommitRecord:
+    """``ingest_take`` in a folder of a disk. What has ``begun`` is told once the attempt stands in the journal."""
     take, folder, content = item.take, item.folder, item.content
     record = commit.read_record(folder, content)
     if record and commit.has_part(folder, record):
@@ -60,6 +76,7 @@ def ingest_take(item: PlannedTake, settings: TakeSettings, *, advance: Callable[
     deaths, deaths_in_all = commit.num_deaths(folder, content, settings.session), commit.num_deaths(folder, content)
     findings = Findings.of(take)
     with commit.attempt(folder, content, settings.session):
+        begun()
         if deaths >= settings.max_attempts or deaths_in_all >= _MOST_DEATHS:
             crashed = f"killed its worker {deaths_in_all} times; `mas-ray requeue` lets the next ingest try it again"
             rows = iter(())

@@ -12,6 +12,7 @@ from collections.abc import Generator
 from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
+from urllib.parse import urlsplit
 
 from mas_ray import assets
 from mas_ray.annotations import read_reference, write_reference
@@ -34,7 +35,7 @@ from mas_ray.pipelines.ingest_tracking import failure_tracked, track_dataset, tr
 from mas_ray.pipelines.ingest_workers import ingest_on_ray
 from mas_ray.pipelines.progress import note
 from mas_ray.pipelines.sam_pool import PooledSam, sam_pool
-from mas_ray.shards.location import location
+from mas_ray.shards.location import Location, location
 from mas_ray.shards.manifest import IngestParameters, Manifest
 
 
@@ -52,7 +53,7 @@ def ingest(job: IngestJob) -> Manifest:
     output = location(job.output)
     _check_folders(job)
     work = work_folder(output, job.work)
-    with locked(work, output), Fingerprints(work / "fingerprints.jsonl") as fingerprints:
+    with locked(work, output) as kept, Fingerprints(kept.path / "fingerprints.jsonl") as fingerprints:
         corpus = open_corpus(location(job.root), fingerprints)
         sources = list(corpus.sources())
         takes = [source for source in sources if isinstance(source, Take)]
@@ -67,8 +68,8 @@ def ingest(job: IngestJob) -> Manifest:
             curation=job.curation,
         )
         key = commit.parameters_key(parameters, _mask_model_sha256(job))
-        planned, set_aside = _planned(corpus, takes, work.absolute() / key)
-        old = ExistingDataset.open(output, work, fingerprints)
+        planned, set_aside = _planned(corpus, takes, kept.path.absolute() / key)
+        old = ExistingDataset.open(output, kept.path, fingerprints)
         if job.curation is not None:
             copies = exact_copies({item.take.take_id: item.footage for item in planned}, old.take_ids(key))
             left_out += [copy_reject(take_id, kept, "duplicate") for take_id, kept in copies.items()]
@@ -78,7 +79,9 @@ def ingest(job: IngestJob) -> Manifest:
             return old.manifest
         todo = [item for item in planned if not _has_rows(item, old, fingerprints)]
         if todo:
-            settings = _settings(job, parameters)
+            settings = replace(
+                _settings(job, parameters), corpus=corpus.filesystem, work=kept.store and kept.store / key
+            )
             try:
                 with (
                     tracked(job, num_instants_before=_num_committed(planned)) as watch,
@@ -87,15 +90,17 @@ def ingest(job: IngestJob) -> Manifest:
                 ):
                     ingest_on_ray(
                         todo,
-                        replace(settings, sam_model=sam_model, corpus=corpus.filesystem),
+                        replace(settings, sam_model=sam_model),
                         job.workers,
                         most_empty=int(job.max_reject_fraction * len(sources)) - len(left_out) - len(set_aside),
                         watch=watch,
                     )
             except KeyboardInterrupt:
+                kept.pull(lambda name: name.endswith("/attempts"))
                 for item in todo:  # the workers are gone by now: what they had begun was ended from outside
                     commit.forget_attempt(item.folder, settings.session)
                 raise
+            kept.pull()  # what the workers have handed over
         set_aside += _discard_changed(corpus, todo)
         changed = {reject.take_id for reject in set_aside}
         content = Content(
@@ -107,12 +112,13 @@ def ingest(job: IngestJob) -> Manifest:
         )
         with failure_tracked(job):
             manifest = assemble(job, content, old, fingerprints)
+        kept.push()  # that the parts are no longer needed
         if todo or manifest != old.manifest:
             track_dataset(job, manifest)
         else:
             note(f"ingest: {output / 'manifest.json'} is complete, nothing to do")
         if not set_aside:
-            mark_finished(job, key, planned, left_out, work)
+            mark_finished(job, key, planned, left_out, kept.path)
         return manifest
 
 
@@ -126,6 +132,8 @@ def _check_folders(job: IngestJob) -> None:
         raise ValueError(f"work: {job.work} lies inside the corpus {job.root}; expected a folder outside it")
     if job.work is not None and _is_within(job.root, job.work):
         raise ValueError(f"root: {job.root} lies inside the work folder {job.work}; expected a folder outside it")
+    if job.work is not None and _is_within(job.output, job.work):
+        raise ValueError(f"output: {job.output} lies inside the work folder {job.work}; expected a folder outside it")
     if job.annotations is None:
         return
     if "://" in job.annotations:
@@ -145,11 +153,17 @@ def _is_within(address: str, folder: str) -> bool:
     inner, outer = location(address), location(folder)
     if isinstance(inner, Path) and isinstance(outer, Path):
         return inner.resolve().is_relative_to(outer.resolve())
-    return f"{inner}/".startswith(f"{outer}/")
+    return _names(inner)[: len(_names(outer))] == _names(outer)
+
+
+def _names(place: Location) -> list[str]:
+    """What leads to a place in a store; how its server is asked does not count."""
+    parts = urlsplit(str(place))
+    return [parts.scheme, parts.netloc, *(name for name in parts.path.split("/") if name)]
 
 
 def _settings(job: IngestJob, parameters: IngestParameters) -> TakeSettings:
-    """What the takes share; fetches the mask method's network where it needs one."""
+    """What the takes share, wherever they are; fetches the mask method's network where it needs one."""
     network = assets.SELFIE_SEGMENTATION
     if isinstance(job.masks, SamMasks):
         local_checkpoint(job.masks)  # what is wrong with it is said before Ray starts

@@ -9,6 +9,7 @@ from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from mas_ray.assets import default_cache
 from mas_ray.config.jobs import IngestJob
 from mas_ray.ingest.tally import Tally
 from mas_ray.pipelines.dataset_lock import work_folder
@@ -94,10 +95,14 @@ def _open(job: IngestJob, tracking_uri: str) -> Tracker:
     from mas_ray.tracking.mlflow_runs import open_tracker  # two seconds of imports, and only needed here
 
     output = absolute(job.output)
-    work = work_folder(location(job.output), job.work).absolute()
+    work = work_folder(location(job.output), job.work)
+    if isinstance(work, Path):
+        storage = work.absolute().parent.parent if job.work is None else work.absolute().parent
+    else:
+        storage = default_cache()
     return open_tracker(
         tracking_uri,
-        storage=work.parent.parent if job.work is None else work.parent,
+        storage=storage,
         run_name=f"ingest {location(output).name}",
         run_key=f"ingest/{output}",
     )

@@ -6,14 +6,15 @@ import re
 import shutil
 from collections import Counter
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Literal
 
 from mas_ray.ingest import commit
 from mas_ray.pipelines.dataset_lock import locked
 from mas_ray.pipelines.existing_dataset import finished_path
-from mas_ray.shards.location import Location, files_below
+from mas_ray.pipelines.kept_folder import KeptFolder
+from mas_ray.shards.location import Location, files_below, location
 from mas_ray.shards.manifest import Manifest, earlier_manifests, read_manifest
 
 
@@ -35,7 +36,7 @@ class Requeued:
     detail: str
 
 
-def collect_garbage(folder: Location, work: Path, *, keep: int = 1, dry_run: bool = False) -> tuple[Garbage, ...]:
+def collect_garbage(folder: Location, work: Location, *, keep: int = 1, dry_run: bool = False) -> tuple[Garbage, ...]:
     """Remove what no kept version of a dataset refers to, and say what it was.
 
     That is: temporary files of processes that died, manifests of versions before the last ``keep``, shards that only
@@ -54,18 +55,23 @@ def collect_garbage(folder: Location, work: Path, *, keep: int = 1, dry_run: boo
     if keep < 1:
         raise ValueError(f"keep: expected at least one version, got {keep}")
     newest = read_manifest(folder / "manifest.json")
-    with locked(work, folder):
-        garbage = tuple(_find_garbage(folder, work, newest, keep))
+    with locked(work, folder) as kept:
+        garbage = tuple(_find_garbage(folder, kept.path, newest, keep))
         if not dry_run:
             for item in garbage:
                 if isinstance(item.path, Path) and item.path.is_dir():
                     shutil.rmtree(item.path)
                 else:
                     item.path.unlink()
-    return garbage
+        return tuple(replace(item, path=_shown(item.path, kept)) for item in garbage)
 
 
-def requeue(folder: Location, work: Path, reason: str, take_id: str | None = None) -> tuple[Requeued, ...]:
+def _shown(path: Location, kept: KeptFolder) -> Location:
+    """Where something is for everybody."""
+    return location(kept.address(path)) if _is_below(path, kept.path) and isinstance(path, Path) else path
+
+
+def requeue(folder: Location, work: Location, reason: str, take_id: str | None = None) -> tuple[Requeued, ...]:
     """Forget what became of takes that were left out as a whole for ``reason``, so that the next ingest tries again.
 
     Args:
@@ -81,8 +87,8 @@ def requeue(folder: Location, work: Path, reason: str, take_id: str | None = Non
         raise ValueError(f"{work}: no such folder; expected the one where ingest made the dataset's takes")
     requeued: list[Requeued] = []
     others: Counter[str] = Counter()
-    with locked(work, folder):
-        for path in sorted(work.glob("*/*/commit.json")):
+    with locked(work, folder) as kept:
+        for path in sorted(kept.path.glob("*/*/commit.json")):
             record = commit.read_record(path.parent)
             if record is None or record.instants or (take_id is not None and record.take_id != take_id):
                 continue
@@ -90,7 +96,7 @@ def requeue(folder: Location, work: Path, reason: str, take_id: str | None = Non
             others.update(reject.reason for reject in of_takes)
             for reject in of_takes:
                 if reject.reason == reason:
-                    finished_path(work).unlink(missing_ok=True)
+                    finished_path(kept.path).unlink(missing_ok=True)
                     commit.discard(path.parent)
                     requeued.append(Requeued(take_id=record.take_id, reason=reason, detail=reject.detail))
                     break

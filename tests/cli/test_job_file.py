@@ -1,8 +1,12 @@
+import uuid
+
 import pytest
 
 from mas_ray.cli.job_file import load_job
 from mas_ray.config import codec
 from mas_ray.config.jobs import DemoJob, LearnJob
+from mas_ray.shards.location import location
+from mas_ray.shards.write import write_text
 
 JOB = LearnJob(output="out", seeds=(1, 2))
 LITERAL = """
@@ -83,3 +87,11 @@ def test_no_file_and_no_text(tmp_path):
 def test_an_interrupt_is_not_the_files_mistake(tmp_path):
     with pytest.raises(KeyboardInterrupt):
         load_job(write(tmp_path, "job.py", "raise KeyboardInterrupt\n"), DemoJob)
+
+
+def test_a_record_may_be_in_a_store():
+    where = f"fsspec+memory://{uuid.uuid4()}"
+    write_text(location(f"{where}/job.json"), codec.dumps(JOB))
+    assert load_job(f"{where}/job.json", LearnJob) == JOB
+    with pytest.raises(ValueError, match=r"fsspec.*other\.json: no such file"):
+        load_job(f"{where}/other.json", LearnJob)

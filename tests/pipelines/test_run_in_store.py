@@ -19,11 +19,14 @@ from mas_ray.cli.main import main
 from mas_ray.config import codec
 from mas_ray.config.cascade import cpu_cascade
 from mas_ray.config.jobs import TrainJob
+from mas_ray.config.search_space import Choice
+from mas_ray.config.sweep import GridSearch, TuneJob
 from mas_ray.pipelines import lease
 from mas_ray.pipelines import train as module
 from mas_ray.pipelines.run_folder import InitialCheckpoint, StageResult
 from mas_ray.pipelines.show_run import summarise_run
 from mas_ray.pipelines.train import train
+from mas_ray.pipelines.tune import tune
 from mas_ray.pipelines.worker import _keep_report, tell_again
 from mas_ray.shards.location import location, names_in
 from mas_ray.shards.manifest import file_sha256
@@ -81,6 +84,12 @@ def test_a_run_in_a_store_needs_a_tracking_server(job, monkeypatch):
         train(replace(job, tracking_uri=None))
     monkeypatch.setenv("MLFLOW_TRACKING_URI", "http://tracking:5000")
     assert module._for_its_storage(replace(job, tracking_uri=None)).tracking_uri == "http://tracking:5000"
+
+
+def test_a_sweep_is_on_a_disk(job):
+    space = (Choice(field="cascade.seed", values=(0, 1)),)
+    with pytest.raises(ValueError, match=r"^base\.storage: fsspec.*/runs is a store; expected a folder on a disk"):
+        tune(TuneJob(base=job, space=space, search=GridSearch()))
 
 
 def test_everything_of_a_run_is_in_the_store(job, stages, tmp_path):
