@@ -44,7 +44,7 @@ def locked(work: Location, dataset: Location) -> Generator[KeptFolder, None, Non
     Raises:
         ValueError: Another process holds it.
     """
-    with kept_folder(work, push=False) as kept:
+    with kept_folder(work, removes=True) as kept:
         kept.path.mkdir(parents=True, exist_ok=True)
         if not isinstance(dataset, Path):
             (kept.path / _OWNER).write_text(str(dataset), encoding="utf-8")

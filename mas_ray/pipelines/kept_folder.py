@@ -51,11 +51,15 @@ class KeptFolder:
         path: On this machine's disk.
         store: Where the record is.
         apart: Names directly below the folder that are in the store alone.
+        removes: Whether a push removes there what is gone here.
     """
 
-    def __init__(self, path: Path, store: RemotePath | None = None, *, apart: Iterable[str] = ()) -> None:
+    def __init__(
+        self, path: Path, store: RemotePath | None = None, *, apart: Iterable[str] = (), removes: bool = False
+    ) -> None:
         self.path = path
         self.store = store
+        self._removes = removes
         self._apart = frozenset(apart) | {LEASE}
         self._lock = threading.Lock()
         self._pulled = False
@@ -78,8 +82,8 @@ class KeptFolder:
             }
             here = {name: found for name, found in self._files().items() if wanted(name)}
             for name in here.keys() - there.keys():
-                self._known.pop(name, None)
                 self._forget_local(name)
+            self._known = {name: seen for name, seen in self._known.items() if name in there or not wanted(name)}
             stale = [
                 name
                 for name, version in there.items()
@@ -92,17 +96,17 @@ class KeptFolder:
             self._pulled = True
 
     def push(self) -> None:
-        """Bring the store what the copy has gained, and remove what is gone; raises ``OSError`` where it fails.
+        """Bring the store what the copy has gained; raises ``OSError`` where it fails.
 
-        A copy that was not pulled yet says nothing.
+        A copy that was not pulled yet, or was deleted, says nothing.
         """
         if self.store is None:
             return
         with self._lock:
-            if not self._pulled:
-                return
             here = self._files()
-            gone = {name for name in self._known if name not in here}
+            if not self._pulled or not _memory(self.path).is_file():
+                return
+            gone = {name for name in self._known if name not in here} if self._removes else set[str]()
             changed = {name for name, found in here.items() if name not in self._known or self._known[name][0] != found}
             if not gone and not changed:
                 return
@@ -130,7 +134,12 @@ class KeptFolder:
         it was there before it, and lies beside it or deeper.
         """
         found: dict[str, _Local] = {}
-        for folder, folders, files in os.walk(self.path):
+
+        def fail(error: OSError) -> None:
+            if not isinstance(error, FileNotFoundError):  # what cannot be read is not gone
+                raise error
+
+        for folder, folders, files in os.walk(self.path, onerror=fail):
             folders[:] = [name for name in folders if not name.startswith(".")]
             for name in files:
                 path = Path(folder) / name
@@ -171,7 +180,7 @@ class KeptFolder:
 
 
 @contextmanager
-def kept_folder(place: Location, *, apart: Iterable[str] = (), push: bool = True) -> Generator[KeptFolder]:
+def kept_folder(place: Location, *, apart: Iterable[str] = (), removes: bool = False) -> Generator[KeptFolder]:
     """A folder to work in while the block runs: of a disk, or a copy of one in a store.
 
     A copy is this process's alone, by a lease in the store; it is pulled at the start and pushed at the end, whatever
@@ -180,7 +189,8 @@ def kept_folder(place: Location, *, apart: Iterable[str] = (), push: bool = True
     Args:
         place: The folder, there or not.
         apart: Names directly below it that only others read and write, in the store.
-        push: Whether a thread pushes now and then.
+        removes: Whether a push removes in the store what is gone from the copy. Then nothing is pushed before the end
+            but when it is asked for; otherwise a thread pushes now and then, and only ``remove`` removes.
 
     Raises:
         BusyError: Another driver works there, or came to.
@@ -197,8 +207,8 @@ def kept_folder(place: Location, *, apart: Iterable[str] = (), push: bool = True
             fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError:
             raise BusyError(f"{place}: another process of this machine works here") from None
-        kept = KeptFolder(copy, place, apart=apart)
-        keeper = _Keeper(kept, Lease(place, _holder(home)), push=push)
+        kept = KeptFolder(copy, place, apart=apart, removes=removes)
+        keeper = _Keeper(kept, Lease(place, _holder(home)), push=not removes)
         with keeper.holding():
             kept.pull()
             yield kept

@@ -41,7 +41,7 @@ def _texts(folder):
 
 
 def test_another_host_goes_on_from_the_store(place, here):
-    with kept_folder(place) as kept:
+    with kept_folder(place, removes=True) as kept:
         (kept.path / "stages" / "a").mkdir(parents=True)
         (kept.path / "stages" / "a" / "x").write_text("one")
         (kept.path / "gone").write_text("soon")
@@ -88,12 +88,41 @@ def test_a_store_without_times_is_believed_to_have_changed(here):
         assert (kept.path / "a").read_text() == "2"
 
 
+@pytest.mark.parametrize("removes", [False, True])
+def test_a_copy_that_is_deleted_under_the_driver_takes_nothing_with_it(place, removes):
+    with kept_folder(place, removes=removes) as kept:
+        (kept.path / "a").write_text("a")
+        (kept.path / "b").write_text("b")
+        kept.push()
+        (kept.path / "b").unlink()
+        kept.push()
+        assert names_in(place) == (["a", LEASE] if removes else ["a", "b", LEASE])
+        shutil.rmtree(kept.path.parent)
+        kept.push()
+    assert names_in(place) == (["a"] if removes else ["a", "b"])
+
+
+def test_what_cannot_be_listed_is_not_gone(place, monkeypatch):
+    with kept_folder(place, removes=True) as kept:
+        (kept.path / "a").write_text("a")
+        kept.push()
+
+        def broken(path):
+            raise PermissionError("unreadable")
+
+        with monkeypatch.context() as failing:
+            failing.setattr(os, "scandir", broken)
+            with pytest.raises(PermissionError, match="unreadable"):
+                kept.push()
+    assert names_in(place) == ["a"]
+
+
 def test_records_come_after_what_they_speak_of_and_go_before_it(place, monkeypatch):
     put, real = [], module.upload
     monkeypatch.setattr(module, "at_once", lambda call, items: [call(item) for item in items])
     monkeypatch.setattr(module, "upload", lambda file, target: (put.append(target.name), real(file, target)))
     names = ["cascade.json", "stages/0/e1/FORMAT", "stages/0/e1/model.pt", "stages/0/stage.json", "id"]
-    with kept_folder(place) as kept:
+    with kept_folder(place, removes=True) as kept:
         for name in names:
             (kept.path / name).parent.mkdir(parents=True, exist_ok=True)
             (kept.path / name).write_text(name)
@@ -116,7 +145,7 @@ def test_a_record_is_not_pushed_when_what_it_speaks_of_was_refused(place, monkey
         real(file, target)
 
     monkeypatch.setattr(module, "upload", refusing)
-    with kept_folder(place) as kept:
+    with kept_folder(place, removes=True) as kept:
         (kept.path / "model.pt").write_text("weights")
         (kept.path / "FORMAT").write_text("whole")
         with pytest.raises(OSError, match="full"):
