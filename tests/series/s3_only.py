@@ -164,7 +164,7 @@ def _kill_driver(process: subprocess.Popen[bytes], stage: Location, host: _Host)
     finally:
         process.kill()
         process.wait()
-        for orphan in psutil.wait_procs(family, timeout=60)[1]:
+        for orphan in psutil.wait_procs(family, timeout=10)[1]:
             orphan.kill()
     if "stage.json" in names_in(stage):
         raise SystemExit("the stage was over before it could be killed")
@@ -208,11 +208,12 @@ def _differences(disk: Path, store: Location) -> Iterator[str]:
 
 
 def _left_behind(host: _Host) -> Iterator[str]:
-    """What was written elsewhere than in the store and below the cache folder."""
+    """What was written elsewhere than in the store and below the cache folder. MLflow notes its telemetry."""
     for path, _ in files_below(host.folder / "work"):
         yield f"in the working directory: {path}"
     for path, _ in files_below(host.folder / "home"):
-        if not Path(str(path)).is_relative_to(host.folder / "home" / ".cache"):
+        name = Path(str(path)).relative_to(host.folder / "home").as_posix()
+        if not name.startswith((".cache/mas-ray/", ".config/mlflow/")):
             yield f"in the home: {path}"
 
 
