@@ -26,7 +26,7 @@ class Flags:
 
     dataset: tyro.conf.Positional[str]
     """The dataset (its folder or its manifest.json) or the folder of a training run, on a disk or in an object store;
-    or the folder of a sweep. Of the flags, --json alone applies to a run."""
+    or the folder of a sweep. Of the flags, --json alone applies to a run and to a sweep."""
     limit: int = 20
     """Takes to list, the worst first."""
     reason: str | None = None
@@ -60,9 +60,9 @@ def run(argv: Sequence[str]) -> int:
             print_run(run_summary)
         return 0
     if (Path(flags.dataset) / "sweep.json").is_file():
-        from mas_ray.cli.sweep_table import print_sweep
+        from mas_ray.cli.sweep_table import print_sweep, print_sweep_json
 
-        print_sweep(Path(flags.dataset))
+        (print_sweep_json if flags.json else print_sweep)(Path(flags.dataset))
         return 0
     from mas_ray.pipelines.show import manifest_path, summarise, write_contact_sheet  # OpenCV loads only now
 

@@ -8,6 +8,15 @@ from pathlib import Path
 from mas_ray.cli.text_table import text_table
 
 
+def print_sweep_json(sweep: Path) -> None:
+    """Print a sweep's trials as JSON, the best first."""
+    from mas_ray.pipelines.sweep_folder import ranked, read_sweep, read_trials
+    from mas_ray.pipelines.sweep_summary import records
+
+    read_sweep(sweep)
+    print(records(ranked(read_trials(sweep))), end="")
+
+
 def print_sweep(sweep: Path) -> None:
     """Print a sweep's trials, the best first, why some failed, and what to do next."""
     from mas_ray.pipelines.sweep_folder import ranked, ranking, read_sweep, read_trials

@@ -90,6 +90,8 @@ class SweepMirror:
         lines = [{"step": told.num_epochs, "time_ms": told.time_ms, SCORE: told.score} for told in trial.told]
         runs.log_epochs(run_id, lines, last=SCORE)
         if trial.outcome is not None:
+            if trial.outcome.reason is not None:
+                runs.log_tags(run_id, {"mas_ray.failure": trial.outcome.reason})
             if trial.score is not None:
                 runs.log_figures(run_id, {"score": trial.score}, step=len(trial.told))
             self._ended.add(trial.number)

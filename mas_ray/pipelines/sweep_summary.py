@@ -18,10 +18,11 @@ from mas_ray.shards.write import write_text
 def write_summary(job: TuneJob, sweep: Path, trials: list[Trial]) -> None:
     """Write ``trials.json``, ``trials.md``, ``best_job.json`` and ``sweep.html`` into a sweep's folder.
 
-    The best job trains in a folder beside the sweep's, and registers its model. There is none if no trial finished.
+    The best job trains in a folder beside the sweep's, registers its model, and is measured by the sweep's yardstick so
+    that its score compares. There is none if no trial finished.
     """
     best_first = ranked(trials)
-    write_text(sweep / "trials.json", json.dumps([_record(trial) for trial in best_first], indent=2) + "\n")
+    write_text(sweep / "trials.json", records(best_first))
     write_text(sweep / "trials.md", table(ranking(job, best_first)) + "\n")
     write_text(sweep / "sweep.html", sweep_html(job.base.name, study_to_plot(job, trials)))
     if best_first and best_first[0].outcome and best_first[0].outcome.ending == "finished":
@@ -31,6 +32,11 @@ def write_summary(job: TuneJob, sweep: Path, trials: list[Trial]) -> None:
             name=f"{job.base.name}-best",
         )
         write_text(sweep / "best_job.json", codec.dumps(best))
+
+
+def records(best_first: list[Trial]) -> str:
+    """JSON of trials."""
+    return json.dumps([_record(trial) for trial in best_first], indent=2) + "\n"
 
 
 def _record(trial: Trial) -> dict[str, object]:

@@ -179,11 +179,14 @@ def run_trial(sweep: str, config: dict[str, Any]) -> None:
     """What Ray Tune runs for a trial: the driver of its training, which also records how it ended by itself."""
     folder, number = Path(sweep), int(config["number"])
     own = trial_folder(folder, number)
+    drawn = next(trial.drawn for trial in read_trials(folder) if trial.number == number)
+    # What can be wrong with the values was found out when the sweep was made.
+    trial = replace(trial_job(read_sweep(folder), drawn), storage=str(own.parent), name=own.name, registered_model=None)
     try:
-        drawn = next(trial.drawn for trial in read_trials(folder) if trial.number == number)
-        trial = trial_job(read_sweep(folder), drawn)
-        _train(replace(trial, storage=str(own.parent), name=own.name, registered_model=None))
+        _train(trial)
     except (StageFailedError, ValueError) as error:
+        if not (own / "job.json").is_file():  # it failed before it began; MLflow shall know it all the same
+            write_text(own / "job.json", codec.dumps(trial))
         lines = str(error).splitlines()
         end_trial(folder, number, Outcome(ending="failed", reason=lines[0] if lines else type(error).__name__))
     else:

@@ -3,8 +3,10 @@ from __future__ import annotations
 import json
 
 import pytest
+from made_up_sweep import sweep_job, write_trial
 
 from mas_ray.cli.show import run
+from mas_ray.config import codec
 from mas_ray.pipelines import show as pipeline
 from mas_ray.pipelines.show import ClipRow, DatasetSummary, Histogram
 from mas_ray.shards.manifest import RejectCount
@@ -89,3 +91,12 @@ def test_wrong_flags():
 def test_a_folder_of_nothing_that_we_know(tmp_path):
     with pytest.raises(ValueError, match=r"^runs/typo: no dataset \(manifest.json\), run .* or sweep .* here$"):
         run(["runs/typo"])
+
+
+def test_a_sweep_for_programs(tmp_path, capsys):
+    job = sweep_job(tmp_path)
+    for number, scores in enumerate(([0.5, 0.4], [0.3, 0.2])):
+        write_trial(job, number, 1.0, scores)
+    (tmp_path / "sweep" / "sweep.json").write_text(codec.dumps(job))
+    assert run([str(tmp_path / "sweep"), "--json"]) == 0
+    assert [(trial["trial"], trial["score"]) for trial in json.loads(capsys.readouterr().out)] == [(1, 0.2), (0, 0.4)]

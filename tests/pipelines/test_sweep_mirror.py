@@ -47,3 +47,16 @@ def test_a_sweep_is_a_run_with_a_nested_run_per_trial(tmp_path, tiny_dataset, em
     assert {"sweep.json", "sweep.html", "trials.md"} <= {
         file.path for file in client.list_artifacts(parent.info.run_id)
     }
+
+
+def test_a_trial_that_failed_before_it_began_is_there_with_its_reason(tmp_path, tiny_dataset, empty_store):
+    shutil.copy(empty_store, tmp_path / "mlflow.db")
+    job = sweep_job(tmp_path, manifest=str(tiny_dataset.manifest))
+    sweep = tmp_path / "sweep"
+    write_trial(job, 0, 1.0, [])
+    end_trial(sweep, 0, Outcome(ending="failed", reason="no such manifest"))
+    mirror = SweepMirror(job, sweep)
+    mirror.update("FINISHED")
+    _, runs = _runs(tmp_path)
+    (trial,) = [run for run in runs if run.info.run_name == "0000"]
+    assert (trial.info.status, trial.data.tags["mas_ray.failure"]) == ("FAILED", "no such manifest")

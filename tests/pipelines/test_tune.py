@@ -19,7 +19,8 @@ from mas_ray.config.jobs import Workers
 from mas_ray.config.search_space import Choice, LogUniform
 from mas_ray.config.sweep import Asha, GridSearch, RandomSearch
 from mas_ray.config.yardstick import Yardstick
-from mas_ray.pipelines.sweep_folder import Outcome, end_trial, read_trials, trial_folder
+from mas_ray.pipelines.run_folder import read_job
+from mas_ray.pipelines.sweep_folder import Outcome, begin_trial, end_trial, read_trials, trial_folder
 from mas_ray.pipelines.tune import _claim, _scheduler, concurrency, tune
 from mas_ray.tracking.spool import read_lines
 
@@ -116,6 +117,26 @@ def test_bad_inputs_are_told_before_anything_starts(tmp_path):
     with pytest.raises(ValueError, match=r"manifest\.json: no such manifest"):
         tune(sweep_job(tmp_path, manifest=str(tmp_path / "manifest.json")))
     assert not (tmp_path / "sweep" / "trials").exists()
+
+
+def test_a_trial_that_cannot_begin_is_told_with_its_job(tmp_path, monkeypatch):
+    job = sweep_job(tmp_path)
+    sweep = tmp_path / "sweep"
+    begin_trial(sweep, 7, {WEIGHT: 2.0, "without": ()})
+    (sweep / "sweep.json").write_text(codec.dumps(job))
+
+    def fail(trial):
+        raise ValueError("manifest.json: no such manifest\nmore")
+
+    monkeypatch.setattr(module, "_train", fail)
+    module.run_trial(str(sweep), {"number": 7})
+    (trial,) = read_trials(sweep)
+    assert trial.outcome == Outcome(ending="failed", reason="manifest.json: no such manifest")
+    told = read_job(trial_folder(sweep, 7))
+    assert (told.name, told.storage) == ("0007", str(sweep / "trials"))
+    assert (
+        told.cascade.stages[0].loss_weights.skeleton_mask == 2 * job.base.cascade.stages[0].loss_weights.skeleton_mask
+    )
 
 
 _DRIVER = """
