@@ -57,8 +57,22 @@ def made_up_evaluation(
             Accuracy(
                 handling=handling,
                 exchanged_fraction=exchanged if handling == "global_bit" else 0.0,
-                triangulated=PoseErrors(mpjpe_mm=mpjpe_mm, n_mpjpe_mm=85.0, p_mpjpe_mm=p_mpjpe_mm, num_poses=8),
-                monocular=PoseErrors(mpjpe_mm=150.0, n_mpjpe_mm=140.0, p_mpjpe_mm=monocular_mm, num_poses=32),
+                triangulated=PoseErrors(
+                    mpjpe_mm=mpjpe_mm,
+                    n_mpjpe_mm=85.0,
+                    p_mpjpe_mm=p_mpjpe_mm,
+                    pck_150_percent=80.0,
+                    auc_150_percent=40.0,
+                    num_poses=8,
+                ),
+                monocular=PoseErrors(
+                    mpjpe_mm=150.0,
+                    n_mpjpe_mm=140.0,
+                    p_mpjpe_mm=monocular_mm,
+                    pck_150_percent=80.0,
+                    auc_150_percent=40.0,
+                    num_poses=32,
+                ),
                 keypoints=KeypointErrors(percent_of_crop=percent, px=9.1, num_views=32),
                 groups=tuple(
                     GroupError(

@@ -60,6 +60,7 @@ def main(argv: Sequence[str] | None = None) -> int:
 def run_verb(verb: str, run: Callable[[], int], *, debug: bool = False) -> int:
     """Run what a verb does; its errors become one line and an exit status. SIGTERM ends it as Ctrl-C does."""
     terminated = threading.Event()
+    os.environ.setdefault("MLFLOW_DISABLE_TELEMETRY", "true")  # read when MLflow is imported; Ray's is off, too
     try:
         with _sigterm_as_ctrl_c(terminated):
             return run()

@@ -79,6 +79,26 @@ def p_mpjpe(
     return mean_over_valid(procrustes_errors(predicted_mm, reference_mm, valid), valid)
 
 
+def pck_3d(
+    errors_mm: Float[Tensor, "*batch joints"], valid: Bool[Tensor, "*batch joints"], *, threshold_mm: float = 150.0
+) -> float:
+    """Percentage of correct keypoints: of the valid joints, those nearer to the reference than the threshold.
+
+    Mehta et al. (3DV 2017) put it at 150 mm.
+    """
+    return mean_over_valid((errors_mm < threshold_mm).double(), valid) * 100.0
+
+
+def auc_3d(errors_mm: Float[Tensor, "*batch joints"], valid: Bool[Tensor, "*batch joints"]) -> float:
+    """Area under the curve of ``pck_3d``: its mean over thresholds from 0 to 150 mm in steps of 5, in percent.
+
+    The threshold 0 is one of the 31 and counts nothing, not even what is exact: the best possible figure is 30/31 of
+    100, as in the original evaluation of MPI-INF-3DHP.
+    """
+    thresholds = torch.linspace(0.0, 150.0, 31).tolist()
+    return sum(pck_3d(errors_mm, valid, threshold_mm=threshold) for threshold in thresholds) / len(thresholds)
+
+
 def keypoint_errors(
     predicted: Float[Tensor, "*batch joints 2"], reference: Float[Tensor, "*batch joints 2"]
 ) -> Float[Tensor, "*batch joints"]:

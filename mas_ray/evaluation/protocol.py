@@ -24,10 +24,11 @@ from mas_ray.shards.manifest import SplitName
 from mas_ray.shards.write import write_text
 from mas_ray.skeleton import Skeleton
 
-FORMAT = "mas-ray evaluation 2"
+FORMAT = "mas-ray evaluation 3"
 PROTOCOL = (
     "Every valid joint of every pose counts once, the pelvis with its zero too. MPJPE: both poses' pelvis on one "
     "point. N-MPJPE: also the optimal scale about the pelvis. P-MPJPE: the optimal similarity transform. "
+    "PCK: root-aligned joints nearer than 150 mm, the pelvis included; AUC: its mean over 0, 5, ..., 150 mm. "
     "Triangulated: one pose per frame set from its calibrated views. Monocular: one pose per view, from its own "
     "keypoints and depths, placed at the reference pelvis' depth. 2D: distance from the reference projected into "
     "the view, in percent of the crop's side and in pixels of the source image. r: share of a frame's views in the "
@@ -56,6 +57,10 @@ class PoseErrors:
     mpjpe_mm: float
     n_mpjpe_mm: float
     p_mpjpe_mm: float
+    pck_150_percent: float
+    """Joints nearer than 150 mm, root-aligned."""
+    auc_150_percent: float
+    """The mean of that over thresholds from 0 to 150 mm."""
     num_poses: int
 
 
@@ -194,10 +199,13 @@ def pose_errors(
     if not complete.any():
         return None
     predicted_mm, reference_mm, valid = predicted_mm[complete], reference_mm[complete], valid[complete]
+    aligned = metrics.root_aligned_errors(predicted_mm, reference_mm, root=root)
     return PoseErrors(
         mpjpe_mm=metrics.mpjpe(predicted_mm, reference_mm, valid, root=root),
         n_mpjpe_mm=metrics.n_mpjpe(predicted_mm, reference_mm, valid, root=root),
         p_mpjpe_mm=metrics.p_mpjpe(predicted_mm, reference_mm, valid),
+        pck_150_percent=metrics.pck_3d(aligned, valid),
+        auc_150_percent=metrics.auc_3d(aligned, valid),
         num_poses=int(complete.sum()),
     )
 

@@ -54,7 +54,17 @@ def _evaluation(*, triangulated: PoseErrors | None) -> Evaluation:
 @pytest.mark.parametrize(
     ("triangulated", "figures"),
     [
-        (PoseErrors(mpjpe_mm=91.23, n_mpjpe_mm=88.0, p_mpjpe_mm=70.0, num_poses=8), ["91.2", "70.0"]),
+        (
+            PoseErrors(
+                mpjpe_mm=91.23,
+                n_mpjpe_mm=88.0,
+                p_mpjpe_mm=70.0,
+                pck_150_percent=80.0,
+                auc_150_percent=40.0,
+                num_poses=8,
+            ),
+            ["91.2", "70.0"],
+        ),
         (None, ["-", "-"]),
     ],
 )

@@ -7,12 +7,14 @@ import torch
 
 from mas_ray.evaluation.metrics import (
     ambiguity_ratio,
+    auc_3d,
     keypoint_error_percent,
     keypoint_errors,
     mpjpe,
     n_mpjpe,
     names_are_swapped,
     p_mpjpe,
+    pck_3d,
 )
 from mas_ray.skeleton import H36M_18
 
@@ -54,6 +56,23 @@ def test_p_mpjpe_is_blind_to_similarity_but_not_to_reflection():
     turn = turn * torch.linalg.det(turn)
     assert p_mpjpe(2.0 * reference @ turn.T + 70, reference, _all(reference)) == pytest.approx(0, abs=1e-8)
     assert p_mpjpe(-reference, reference, _all(reference)) > 50
+
+
+def test_pck_and_auc_of_one_known_error():
+    """100 mm everywhere: within 105, 110, ..., 150, ten of the 31 thresholds."""
+    errors, valid = torch.full((2, 18), 100.0), torch.ones(2, 18, dtype=torch.bool)
+    assert pck_3d(errors, valid) == 100.0
+    assert pck_3d(errors, valid, threshold_mm=100.0) == 0.0
+    assert auc_3d(errors, valid) == pytest.approx(100 * 10 / 31)
+    half = torch.where(torch.arange(18) < 9, errors, 200.0)
+    assert pck_3d(half, valid) == 50.0
+    assert pck_3d(half, valid & (torch.arange(18) < 9)) == 100.0
+
+
+def test_exact_poses_have_every_keypoint_but_at_no_distance():
+    errors, valid = torch.zeros(2, 18), torch.ones(2, 18, dtype=torch.bool)
+    assert pck_3d(errors, valid) == 100.0
+    assert auc_3d(errors, valid) == pytest.approx(100 * 30 / 31)
 
 
 def test_the_three_alignments_are_ordered():

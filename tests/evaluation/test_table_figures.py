@@ -14,7 +14,14 @@ def test_figures_are_taken_under_the_handling_asked_for():
         Accuracy(
             handling=handling,
             exchanged_fraction=0.0,
-            triangulated=PoseErrors(mpjpe_mm=100.0 - n, n_mpjpe_mm=90.0, p_mpjpe_mm=70.0, num_poses=8),
+            triangulated=PoseErrors(
+                mpjpe_mm=100.0 - n,
+                n_mpjpe_mm=90.0,
+                p_mpjpe_mm=70.0,
+                pck_150_percent=80.0,
+                auc_150_percent=40.0,
+                num_poses=8,
+            ),
             monocular=None,
             keypoints=KeypointErrors(percent_of_crop=5.0 - n, px=9.1, num_views=16),
             groups=(),
@@ -47,7 +54,9 @@ def test_figures_are_taken_under_the_handling_asked_for():
 
 def test_figures_after_postprocess_have_no_r():
     errors = SupervisedErrors(
-        triangulated=PoseErrors(mpjpe_mm=65.5, n_mpjpe_mm=66.1, p_mpjpe_mm=60.0, num_poses=8),
+        triangulated=PoseErrors(
+            mpjpe_mm=65.5, n_mpjpe_mm=66.1, p_mpjpe_mm=60.0, pck_150_percent=80.0, auc_150_percent=40.0, num_poses=8
+        ),
         percent_of_crop=2.52,
         groups=(),
         alpha_triangulated=1e-3,

@@ -31,7 +31,7 @@ HOSTILE = "</script><script>document.title='broken'</script><img src=x onerror=a
 
 def sample_report_data() -> ReportData:
     return ReportData(
-        job=TrainJob(manifest="m.json", storage="runs", name=HOSTILE, cascade=cpu_cascade()),
+        job=TrainJob(manifest="m.json", storage="runs", name=HOSTILE.replace("/", ""), cascade=cpu_cascade()),
         manifest=sample_manifest(),
         skeleton=H36M_18,
         stages=(
@@ -98,7 +98,9 @@ def sample_sequence(name: str, *, with_reference: bool = False) -> PoseSequence:
 
 
 def sample_evaluation(chirality_mm: float = 12.0) -> Evaluation:
-    errors = PoseErrors(mpjpe_mm=91.23, n_mpjpe_mm=88.0, p_mpjpe_mm=70.0, num_poses=8)
+    errors = PoseErrors(
+        mpjpe_mm=91.23, n_mpjpe_mm=88.0, p_mpjpe_mm=70.0, pck_150_percent=80.0, auc_150_percent=40.0, num_poses=8
+    )
     return Evaluation(
         format=FORMAT,
         protocol=PROTOCOL,
