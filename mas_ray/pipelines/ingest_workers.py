@@ -53,7 +53,7 @@ def ingest_on_ray(
     """Ingest takes on the connected cluster. An error of one take does not stop the others.
 
     Args:
-        todo: The takes; their folders must be the same place on every machine of the cluster.
+        todo: The takes; where they are not made in a store, their folders are the same place on every machine.
         settings: How to ingest them.
         workers: The pool.
         most_empty: When more takes than this have yielded nothing, the rest is left: no dataset will come of it.
