@@ -2,7 +2,8 @@
 
 ``FORMAT``, ``job.json`` (the TrainJob), ``skeleton.json``, ``model.pt``, ``progress.json``, and what only going on
 needs: ``optimizer.pt``, ``trained.pt`` with the weights themselves where ``model.pt`` has their average, and
-``report.json`` with the figures of its epoch. A model is rebuilt from the job *in the checkpoint*, never from today's
+``report.json`` with the figures of its epoch. ``sha256.json`` has the digests of the others, by which damage is found
+when they are read; checkpoints once had none. A model is rebuilt from the job *in the checkpoint*, never from today's
 defaults. Tensors are loaded with ``weights_only``: a checkpoint can hold no code.
 """
 
@@ -23,6 +24,7 @@ from mas_ray.geometry.chirality import KneeChirality
 from mas_ray.skeleton import H36M_18, Skeleton
 
 FORMAT = "mas-ray checkpoint 1"
+_DIGESTS = "sha256.json"
 _FILES = ("job.json", "skeleton.json", "model.pt", "progress.json")
 PACKAGED = "packaged"
 _PACKAGED = Path(__file__).parent / "pretrained" / "synthetic_people"
@@ -91,6 +93,8 @@ def save_checkpoint(
     if trained is not None:
         torch.save(trained, folder / "trained.pt")
     (folder / "progress.json").write_text(codec.dumps(progress))
+    digests = {path.name: _sha256(path) for path in sorted(folder.iterdir())}
+    (folder / _DIGESTS).write_text(json.dumps(digests, indent=2) + "\n")
     (folder / "FORMAT").write_text(FORMAT + "\n")
 
 
@@ -98,7 +102,7 @@ def load_checkpoint(folder: Path) -> Checkpoint:
     """Read a checkpoint.
 
     Raises:
-        ValueError: It is missing, incomplete, of another format or of another skeleton; the message names the file.
+        ValueError: It is missing, incomplete, damaged, of another format or skeleton; the message names the file.
     """
     marker = folder / "FORMAT"
     if not marker.is_file():
@@ -109,6 +113,8 @@ def load_checkpoint(folder: Path) -> Checkpoint:
     missing = [name for name in _FILES if not (folder / name).is_file()]
     if missing:
         raise ValueError(f"{folder / missing[0]}: missing from the checkpoint")
+    for name in _FILES:
+        _check_digest(folder / name)
     joints = json.loads((folder / "skeleton.json").read_text())["joints"]
     if tuple(joints) != H36M_18.joints:
         raise ValueError(f"{folder / 'skeleton.json'}: expected the joints of H36M_18, got {', '.join(joints)}")
@@ -135,20 +141,40 @@ def packaged_checkpoint() -> Path:
     """
     for name, expected in _PACKAGED_SHA256.items():
         path = _PACKAGED / name
-        found = hashlib.sha256(path.read_bytes()).hexdigest() if path.is_file() else "no file"
+        found = _sha256(path) if path.is_file() else "no file"
         if found != expected:
             raise ValueError(f"{path}: expected sha256 {expected}, got {found}; install mas-ray again")
     return _PACKAGED
 
 
 def load_optimizer(folder: Path) -> dict[str, Any]:
-    """The optimiser's state of a checkpoint."""
+    """The optimiser's state of a checkpoint; raises ``ValueError`` as ``load_checkpoint``."""
+    _check_digest(folder / "optimizer.pt")
     return _load(folder / "optimizer.pt")
 
 
 def load_trained(folder: Path) -> dict[str, Any]:
-    """By network, the weights whose average a checkpoint's networks have."""
+    """By network, the weights whose average a checkpoint's networks have; raises as ``load_checkpoint``."""
+    _check_digest(folder / "trained.pt")
     return _load(folder / "trained.pt")
+
+
+def _check_digest(path: Path) -> None:
+    """Raise ``ValueError`` if a file is not what was written, as far as its checkpoint says what that was."""
+    digests = path.with_name(_DIGESTS)
+    if not digests.is_file():
+        return
+    try:
+        expected = json.loads(digests.read_text())[path.name]
+    except (ValueError, KeyError, TypeError):
+        raise ValueError(f"{digests}: expected the digest of {path.name}") from None
+    if not path.is_file() or _sha256(path) != expected:
+        raise ValueError(f"{path}: damaged: it is not of the sha256 in {_DIGESTS}")
+
+
+def _sha256(path: Path) -> str:
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
 
 
 def _load(path: Path) -> dict[str, Any]:

@@ -101,6 +101,7 @@ def _told(checkpoint: Path, **changes) -> Path:
     path = checkpoint / "progress.json"
     progress = json.loads(path.read_text()) | changes
     path.write_text(json.dumps({key: value for key, value in progress.items() if value is not None}))
+    (checkpoint / "sha256.json").unlink(missing_ok=True)  # as checkpoints once were
     return checkpoint
 
 
@@ -138,9 +139,30 @@ def test_whoever_loads_exchanges_the_sides_if_the_knees_bend_backwards(checkpoin
     ],
 )
 def test_damage_is_named(checkpoint, damage, message):
+    (checkpoint / "sha256.json").unlink()  # as checkpoints once were
     damage(checkpoint)
     with pytest.raises(ValueError, match=message):
         load_checkpoint(checkpoint)
+
+
+@pytest.mark.parametrize("name", ["job.json", "skeleton.json", "model.pt", "progress.json", "optimizer.pt"])
+def test_a_byte_that_changed_is_found(checkpoint, name):
+    content = bytearray((checkpoint / name).read_bytes())
+    content[len(content) // 2] ^= 1
+    (checkpoint / name).write_bytes(content)
+    with pytest.raises(ValueError, match=rf"{name}: damaged: it is not of the sha256 in sha256\.json"):
+        (load_optimizer if name == "optimizer.pt" else load_checkpoint)(checkpoint)
+
+
+def test_digests_that_say_nothing_of_a_file(checkpoint):
+    (checkpoint / "sha256.json").write_text("[]")
+    with pytest.raises(ValueError, match=r"sha256\.json: expected the digest of job\.json"):
+        load_checkpoint(checkpoint)
+
+
+def test_a_checkpoint_to_predict_with_needs_no_optimizer(checkpoint):
+    (checkpoint / "optimizer.pt").unlink()
+    load_checkpoint(checkpoint)
 
 
 def test_the_packaged_checkpoint_loads_and_is_small():
@@ -164,6 +186,7 @@ def test_a_checkpoint_cannot_run_code(checkpoint):
             return (print, ("executed",))
 
     (checkpoint / "model.pt").write_bytes(pickle.dumps(Evil()))
+    (checkpoint / "sha256.json").unlink()
     with pytest.raises(ValueError, match="not a readable checkpoint file"):
         load_checkpoint(checkpoint)
 

@@ -36,6 +36,7 @@ def test_a_record_holds_the_digest_of_every_input(job):
     assert record.cascade == job.cascade
     assert record.manifest_sha256 == file_sha256(Path(job.manifest))
     assert record.single_view_manifest_sha256 == file_sha256(Path(job.single_view_manifest))
+    (Path(job.initial) / "sha256.json").unlink()
     (Path(job.initial) / "progress.json").write_text((Path(job.initial) / "progress.json").read_text() + " ")
     assert check_inputs(job).initial_sha256 != record.initial_sha256
     plain = check_inputs(replace(job, cascade=cpu_cascade(), single_view_manifest=None, initial=None))
