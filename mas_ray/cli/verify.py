@@ -30,4 +30,7 @@ def run(argv: Sequence[str]) -> int:
         print(fault, file=sys.stderr)
     looked_at = f"{found.num_shards} shards, {found.num_rows} rows, {found.num_decoded} of them decoded"
     print(f"{flags.dataset}: {looked_at}: {f'{len(found.faults)} faults' if found.faults else 'no faults'}")
+    print(f"{flags.dataset}: {found.splits}")
+    if found.splits.warning:
+        print(f"{flags.dataset}: {found.splits.warning}")
     return 1 if found.faults else 0

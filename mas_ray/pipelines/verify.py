@@ -28,6 +28,7 @@ from mas_ray.shards.manifest import (
     sum_statistics,
 )
 from mas_ray.shards.schema import SCHEMA_VERSION, check_schema
+from mas_ray.shards.splits import SplitSizes, split_sizes
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -37,6 +38,7 @@ class Verification:
     num_shards: int
     num_rows: int
     num_decoded: int
+    splits: SplitSizes
     faults: tuple[str, ...]
 
 
@@ -87,7 +89,11 @@ def verify(path: Location, *, sample: int = 64) -> Verification:
     if not faults:  # else they say why instants are missing
         faults += _check_instants(manifest, seen)
     return Verification(
-        num_shards=len(manifest.shards), num_rows=num_rows, num_decoded=num_decoded, faults=tuple(faults)
+        num_shards=len(manifest.shards),
+        num_rows=num_rows,
+        num_decoded=num_decoded,
+        splits=split_sizes(manifest),
+        faults=tuple(faults),
     )
 
 

@@ -1,12 +1,14 @@
 import re
+from dataclasses import replace
 
 import pytest
 
 from mas_ray.cli import ingest as verb
 from mas_ray.config import codec
-from mas_ray.config.ingest import FrameSampling, ProvidedMasks, SelfieMasks
+from mas_ray.config.ingest import FrameSampling, ProvidedMasks, SelfieMasks, SplitByTail
 from mas_ray.config.jobs import IngestJob, Workers
 from mas_ray.pipelines import ingest as pipeline
+from mas_ray.shards.manifest import read_manifest
 
 
 @pytest.fixture
@@ -75,3 +77,17 @@ def test_help_lists_these_flags_alone(capsys):
         "--workers",
         "--job",
     }
+
+
+def test_the_end_says_what_each_split_has(monkeypatch, tiny_dataset, capsys):
+    manifest = read_manifest(tiny_dataset.manifest)  # three takes of eight instants, by subject
+    monkeypatch.setattr(pipeline, "ingest", lambda job: manifest)
+    assert verb.show(IngestJob(root="clips", output="data")) == 0
+    out = capsys.readouterr().out
+    assert "  instants: 8 train, 8 validate, 8 test\n" in out
+    assert "only" not in out
+    monkeypatch.setattr(
+        pipeline, "ingest", lambda job: replace(manifest, split_config=SplitByTail(test=6, gap=1, validation=0))
+    )
+    verb.show(IngestJob(root="clips", output="data"))
+    assert "  only 12% of the instants train; the job's `split` says" in capsys.readouterr().out

@@ -10,7 +10,7 @@ import pytest
 from moving_square import write_take
 
 from mas_ray.cli.main import main
-from mas_ray.config.ingest import CropConfig, FrameSampling, ProvidedMasks
+from mas_ray.config.ingest import CropConfig, FrameSampling, ProvidedMasks, SplitByTail
 from mas_ray.config.jobs import IngestJob
 from mas_ray.ingest import commit
 from mas_ray.ingest.take_work import ingest_take
@@ -92,9 +92,25 @@ def _rewrite(folder, change):
 def test_verify_a_good_dataset(folder, capsys):
     out, faults = _verify(folder, capsys, "--sample", "100")
     assert faults == []
-    assert out == f"{folder / 'dataset'}: 4 shards, 10 rows, 10 of them decoded: no faults\n"
+    assert out.splitlines() == [
+        f"{folder / 'dataset'}: 4 shards, 10 rows, 10 of them decoded: no faults",
+        f"{folder / 'dataset'}: instants: 10 train, 0 validate, 0 test",
+    ]
     out, faults = _verify(folder, capsys, "--sample", "5")
     assert "5 of them decoded" in out
+
+
+def test_verify_says_that_little_is_left_to_train_on(folder, capsys):
+    ingest(replace(_job(folder), split=SplitByTail(test=2, gap=1, validation=1)))  # of takes of five instants
+    out, _ = _verify(folder, capsys)
+    assert "instants: 2 train, 2 validate, 4 test, 2 in the gap between them" in out
+    assert "only" not in out
+    for name in ("run", "walk"):
+        shutil.rmtree(folder / "corpus" / name)
+        write_take(folder / "corpus" / name, num_frames=8)
+    ingest(replace(_job(folder), split=SplitByTail(test=5, gap=1, validation=1)))
+    out, _ = _verify(folder, capsys)
+    assert "only 12% of the instants train; the job's `split` says what is held out" in out
 
 
 def test_verify_finds_damaged_bytes(folder, capsys):

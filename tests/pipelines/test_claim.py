@@ -7,6 +7,7 @@ from single_views import write_single_views
 
 from mas_ray.config.ablations import without_name_search
 from mas_ray.config.cascade import cpu_cascade, mixed_view_finetune
+from mas_ray.config.ingest import SplitByTail
 from mas_ray.config.jobs import TrainJob
 from mas_ray.config.stage import TeacherConfig
 from mas_ray.config.yardstick import Yardstick
@@ -41,6 +42,18 @@ def test_a_record_holds_the_digest_of_every_input(job):
     assert check_inputs(job).initial_sha256 != record.initial_sha256
     plain = check_inputs(replace(job, cascade=cpu_cascade(), single_view_manifest=None, initial=None))
     assert plain.single_view_manifest_sha256 is plain.initial_sha256 is None
+
+
+def test_what_there_is_to_train_on_is_told_first(job, capsys):
+    check_inputs(job)
+    told = f"train: {job.manifest}: instants: 8 train, 8 validate, 8 test\n"
+    assert capsys.readouterr().err == told
+    path = Path(job.manifest).parent / "tail.json"
+    write_manifest(
+        path, replace(read_manifest(Path(job.manifest)), split_config=SplitByTail(test=6, validation=1, gap=0))
+    )
+    check_inputs(replace(job, manifest=str(path)))
+    assert "train: only 12% of the instants train; the job's `split` says" in capsys.readouterr().err
 
 
 def test_single_views_are_required_by_a_share_and_refused_without(job):
