@@ -79,6 +79,28 @@ def test_unreachable_cluster_is_one_line(tmp_path):
     assert "ValueError: RAY_ADDRESS: no Ray cluster at 127.0.0.1:1" in done.stderr.splitlines()[-1]
 
 
+@pytest.mark.parametrize(
+    ("address", "text"),
+    [(None, "starting Ray on this machine\n"), ("ray-head:6379", "joining the Ray cluster at ray-head:6379\n")],
+)
+def test_a_line_comes_before_ray_does(address, text, monkeypatch, capsys):
+    """It may take minutes."""
+    from mas_ray.pipelines import session
+
+    def begin(*_, **__):
+        assert capsys.readouterr().err == text
+        raise RuntimeError("begun")
+
+    monkeypatch.setattr(session, "_set_environment", lambda: None)
+    monkeypatch.setattr(session, "_join", begin)
+    monkeypatch.setattr(session, "ray", SimpleNamespace(is_initialized=lambda: False, init=begin))
+    monkeypatch.delenv("RAY_ADDRESS", raising=False)
+    if address:
+        monkeypatch.setenv("RAY_ADDRESS", address)
+    with pytest.raises(RuntimeError, match="begun"), session.connect():
+        pass
+
+
 def test_configured_tokens_and_modes_are_kept(tmp_path, monkeypatch):
     from mas_ray.pipelines import session
 
