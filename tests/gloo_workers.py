@@ -119,12 +119,18 @@ def _measure(rank: int, num: int, folder: Path, manifest: Path, cascade: Cascade
     held_out = open_split(manifest.parent, read_manifest(manifest), "validation", cascade)
     measured = measure(objective, held_out, yardstick, batch_size=3, worker=Worker(rank=rank, world_size=num))
     torch.save(measured, folder / f"{rank}.pt")
-    torch.distributed.destroy_process_group()
+    _leave()
 
 
 def _join(rank: int, num: int, folder: Path) -> None:
     torch.set_num_threads(1)
     torch.distributed.init_process_group("gloo", init_method=f"file://{folder}/store", rank=rank, world_size=num)
+
+
+def _leave() -> None:
+    """Together: a process that goes while another still sends to it takes that one along."""
+    torch.distributed.barrier()
+    torch.distributed.destroy_process_group()
 
 
 def _work(rank: int, num: int, folder: Path, data: Data, cascade: CascadeConfig, num_steps: int) -> None:
@@ -149,7 +155,7 @@ def _work(rank: int, num: int, folder: Path, data: Data, cascade: CascadeConfig,
                     gradients.append(torch.cat([p.grad.flatten() for p in parallel.parameters() if p.grad is not None]))
             traces[dtype, stage] = Trace(losses=losses, gradient=gradients[0].clone())
     torch.save(traces, folder / f"{rank}.pt")
-    torch.distributed.destroy_process_group()
+    _leave()
 
 
 def _mean(parts: Sequence[dict[str, float]]) -> dict[str, float]:
