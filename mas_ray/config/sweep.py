@@ -70,7 +70,7 @@ class TuneJob:
     seed: int = 0
     """Of what is drawn. Trials train with the seed of their cascade."""
     max_concurrent: int | None = None
-    """Trials at once; None: as many as the cluster can hold."""
+    """Trials at once; None: as many as the cluster can hold when the sweep starts. Say it of a cluster that grows."""
     max_failures: int = 2
     """Restarts of a trial whose driver died."""
 

@@ -75,10 +75,15 @@ def require(workers: Workers, what: str, *, memory_each_bytes: int = 0, beside: 
     lack = shortage(workers, what, memory_each_bytes=memory_each_bytes, beside=beside)
     if lack is None:
         return
-    if os.environ.get(AUTOSCALING) != "1":
+    if not grows():
         hint = f"; if it makes nodes as they are asked for, say so by {AUTOSCALING}=1" if _is_shared() else ""
         raise ValueError(f"workers: {lack}{hint}")
     note(f"waiting for the cluster to grow: {lack}")
+
+
+def grows() -> bool:
+    """Whether the cluster makes nodes as they are asked for: Ray does not tell, so its user has to."""
+    return os.environ.get(AUTOSCALING) == "1"
 
 
 def shortage(

@@ -97,7 +97,7 @@ def tune(job: TuneJob) -> list[Trial]:
     return trials
 
 
-def concurrency(job: TuneJob, nodes: list[dict[str, Any]]) -> int:
+def concurrency(job: TuneJob, nodes: list[dict[str, Any]], *, grows: bool = False) -> int:
     """How many trials may run at once: so many that each gets all its workers.
 
     Ray Train's workers are not the trial's own resources: two trials that have half of theirs would wait for each other
@@ -106,7 +106,10 @@ def concurrency(job: TuneJob, nodes: list[dict[str, Any]]) -> int:
     Args:
         job: The sweep.
         nodes: As ``ray.nodes()`` gives them.
+        grows: The cluster makes the nodes that are asked for; only the job then says how many trials are to be had.
     """
+    if grows and job.max_concurrent is not None:
+        return job.max_concurrent
     workers = job.base.workers
     places = sum(_places(node["Resources"], workers) for node in nodes if node["Alive"])
     return max(1, min(places // workers.num, job.max_concurrent or places))
@@ -152,7 +155,7 @@ def _run(job: TuneJob, sweep: Path, trials: list[Trial]) -> None:
         os.environ.setdefault(name, value)
     total = num_trials(job)
     ended = sum(trial.outcome is not None for trial in trials)
-    at_once = concurrency(job, ray.nodes())
+    at_once = concurrency(job, ray.nodes(), grows=session.grows())
     note(f"sweep {job.base.name}: {total} trials, {ended} of them done before, {at_once} at once")
     with progress(f"sweep {job.base.name}", total - ended, "trials") as advance:
         tuner = ray.tune.Tuner(

@@ -7,6 +7,9 @@ from types import SimpleNamespace
 
 import pytest
 
+from mas_ray.config.jobs import Workers
+from mas_ray.pipelines import session
+
 SCRIPT = """
 import json, os, sys
 from mas_ray.config.jobs import Workers
@@ -85,8 +88,6 @@ def test_unreachable_cluster_is_one_line(tmp_path):
 )
 def test_a_line_comes_before_ray_does(address, text, monkeypatch, capsys):
     """It may take minutes."""
-    from mas_ray.pipelines import session
-
     def begin(*_, **__):
         assert capsys.readouterr().err == text
         raise RuntimeError("begun")
@@ -102,8 +103,6 @@ def test_a_line_comes_before_ray_does(address, text, monkeypatch, capsys):
 
 
 def test_configured_tokens_and_modes_are_kept(tmp_path, monkeypatch):
-    from mas_ray.pipelines import session
-
     monkeypatch.setattr(session, "Config", SimpleNamespace(initialize=lambda text: None))
     monkeypatch.setattr(Path, "home", lambda: tmp_path)
     for name in ("RAY_AUTH_MODE", "RAY_AUTH_TOKEN", "RAY_AUTH_TOKEN_PATH", "RAY_ADDRESS"):
@@ -126,3 +125,15 @@ def test_configured_tokens_and_modes_are_kept(tmp_path, monkeypatch):
     session._set_environment()
     assert os.environ["RAY_AUTH_MODE"] == "disabled"
     assert "RAY_AUTH_TOKEN" not in os.environ
+
+
+def test_a_cluster_that_grows_is_waited_for(monkeypatch, capsys):
+    monkeypatch.setattr(session.ray, "cluster_resources", lambda: {"CPU": 1.0})
+    monkeypatch.setenv("RAY_ADDRESS", "head:6379")
+    with pytest.raises(ValueError, match=r"^workers: ingest asks for 2 .* Ray has 1; .* by MAS_RAY_AUTOSCALING=1$"):
+        session.require(Workers(num=2), "ingest")
+    monkeypatch.setenv("MAS_RAY_AUTOSCALING", "1")
+    session.require(Workers(num=2), "ingest")
+    assert capsys.readouterr().err == (
+        "waiting for the cluster to grow: ingest asks for 2 workers with 2 CPUs together, Ray has 1\n"
+    )

@@ -46,6 +46,12 @@ def test_no_more_trials_at_once_than_get_all_their_workers(tmp_path):
     assert concurrency(_of(tmp_path, num=1, max_concurrent=2), [_node(8.0)]) == 2
 
 
+def test_a_cluster_that_grows_is_asked_for_as_many_as_the_job_says(tmp_path):
+    assert concurrency(_of(tmp_path, max_concurrent=5, num=2), [], grows=True) == 5
+    assert concurrency(_of(tmp_path, max_concurrent=5, num=2), [_node(4.0)]) == 2
+    assert concurrency(_of(tmp_path, num=2), [], grows=True) == 1
+
+
 def test_parts_of_a_gpu_are_of_one_gpu(tmp_path):
     assert concurrency(_of(tmp_path, num=1, gpus_each=0.5), [_node(8.0, gpus=2.0)]) == 4
     assert concurrency(_of(tmp_path, num=1, gpus_each=0.6), [_node(8.0, gpus=2.0)]) == 2
