@@ -131,7 +131,8 @@ def _join(address: str) -> None:
     try:
         if host and port.isdigit():
             socket.create_connection((host.strip("[]"), int(port)), timeout=_KNOCK_S).close()
-        ray.init(address=address, log_to_driver=False, logging_level=logging.ERROR)
+        with _silent_stderr():
+            ray.init(address=address, log_to_driver=False, logging_level=logging.ERROR)
     except OSError as error:
         raise ValueError(f"RAY_ADDRESS: no Ray cluster at {address}: {error.strerror or error}") from None
 
