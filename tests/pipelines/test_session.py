@@ -88,6 +88,7 @@ def test_unreachable_cluster_is_one_line(tmp_path):
 )
 def test_a_line_comes_before_ray_does(address, text, monkeypatch, capsys):
     """It may take minutes."""
+
     def begin(*_, **__):
         assert capsys.readouterr().err == text
         raise RuntimeError("begun")
