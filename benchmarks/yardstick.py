@@ -96,7 +96,9 @@ def errors_of(trial: Trial, *, manifest: str, annotations: Path, split: SplitNam
     found = compare_with_reference(
         estimator, name=str(trial.checkpoint), manifest=location(manifest), annotations=annotations, split=split
     )
-    evaluation = evaluate_comparison(found.comparison, estimator.skeleton, source=found.source, takes=found.takes)
+    evaluation = evaluate_comparison(
+        found.comparison, estimator.skeleton, source=found.source, takes=found.takes, actions=found.actions
+    )
     errors: dict[str, float | None] = {}
     for handling, name in HANDLINGS:
         summary = summarise(evaluation, handling)

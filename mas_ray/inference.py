@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import itertools
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import torch
 from jaxtyping import Bool, Float
@@ -27,7 +27,8 @@ from mas_ray.shards.manifest import SplitName, read_manifest
 from mas_ray.shards.read import read_dataset, read_split
 from mas_ray.skeleton import Skeleton
 
-_BATCH_SIZE = 16
+PREDICTED_AT_ONCE = 16
+"""Frame sets; how many decides the last digits of what is predicted."""
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
@@ -110,20 +111,41 @@ class PoseEstimator:
             exchange_sides=found.progress.knee_chirality is not None and found.progress.knee_chirality.says_swapped,
         )
 
+    def to(self, device: torch.device) -> None:
+        """Compute there from now on; what comes out is where the input was."""
+        self._detector.to(device)
+        self._shape_prior.to(device)
+
     def predict_dataset(self, manifest: Location, split: SplitName | None = None) -> Iterator[PosePrediction]:
         """Predict a dataset's frame sets (of one split, or all) in order, some at a time."""
         content = read_manifest(manifest)
-        slots = content.view_slots
         stream = read_split(manifest.parent, content, split) if split else read_dataset(manifest.parent, content)
-        while rows := list(itertools.islice(stream, _BATCH_SIZE)):
-            batch = collate(rows, slots, self.cascade)
-            yield self._predict(
-                batch,
-                views=tuple(slots[row["take_id"]] for row in rows),
-                take_id=tuple(row["take_id"] for row in rows),
-                instant=tuple(row["instant"] for row in rows),
-                timestamp_s=tuple(row["timestamp_s"] for row in rows),
-            )
+        while rows := list(itertools.islice(stream, PREDICTED_AT_ONCE)):
+            yield self.predict(rows, content.view_slots)
+
+    def predict(self, rows: Sequence[Mapping[str, Any]], view_slots: Mapping[str, tuple[str, ...]]) -> PosePrediction:
+        """Predict some frame sets at once.
+
+        Args:
+            rows: Frame sets as ``shards.read`` gives them.
+            view_slots: Per take its views in the order of the views axis, as ``Manifest.view_slots``.
+        """
+        batch = collate(rows, view_slots, self.cascade)
+        keypoints, depth, confidence, joints = self.detect(batch)
+        absent = ~batch.valid[..., None]
+        image_from_ndc = invert_affine(batch.ndc_from_image)
+        return PosePrediction(
+            take_id=tuple(row["take_id"] for row in rows),
+            instant=tuple(row["instant"] for row in rows),
+            timestamp_s=tuple(row["timestamp_s"] for row in rows),
+            views=tuple(view_slots[row["take_id"]] for row in rows),
+            keypoints_px=apply_affine(image_from_ndc, keypoints).masked_fill(absent[..., None], torch.nan),
+            keypoints_crop_ndc=keypoints.masked_fill(absent[..., None], torch.nan),
+            depth_mm=(depth * self.cascade.detector.depth_range_mm).masked_fill(absent, torch.nan),
+            confidence=confidence.masked_fill(absent, torch.nan),
+            valid=batch.valid,
+            joints_world_mm=joints,
+        )
 
     @torch.no_grad()
     def render(
@@ -139,31 +161,6 @@ class PoseEstimator:
         drawn = skeleton_mask(keypoints_crop_ndc, bones, widths, size=cascade.mask_size, merge=cascade.bone_merge)
         physique = self._shape_prior(drawn.reshape(-1, *drawn.shape[-2:])).reshape(drawn.shape)
         return drawn, physique
-
-    def _predict(
-        self,
-        batch: Batch,
-        *,
-        views: tuple[tuple[str, ...], ...],
-        take_id: tuple[str, ...],
-        instant: tuple[int, ...],
-        timestamp_s: tuple[float, ...],
-    ) -> PosePrediction:
-        keypoints, depth, confidence, joints = self.detect(batch)
-        absent = ~batch.valid[..., None]
-        image_from_ndc = invert_affine(batch.ndc_from_image)
-        return PosePrediction(
-            take_id=take_id,
-            instant=instant,
-            timestamp_s=timestamp_s,
-            views=views,
-            keypoints_px=apply_affine(image_from_ndc, keypoints).masked_fill(absent[..., None], torch.nan),
-            keypoints_crop_ndc=keypoints.masked_fill(absent[..., None], torch.nan),
-            depth_mm=(depth * self.cascade.detector.depth_range_mm).masked_fill(absent, torch.nan),
-            confidence=confidence.masked_fill(absent, torch.nan),
-            valid=batch.valid,
-            joints_world_mm=joints,
-        )
 
     @torch.no_grad()
     def detect(self, batch: Batch) -> Joints:

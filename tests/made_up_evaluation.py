@@ -5,9 +5,9 @@ from __future__ import annotations
 import dataclasses
 
 from mas_ray.evaluation.left_right import HANDLINGS
-from mas_ray.evaluation.protocol import (
+from mas_ray.evaluation.protocol import PROTOCOL
+from mas_ray.evaluation.record import (
     FORMAT,
-    PROTOCOL,
     Accuracy,
     Evaluation,
     EvaluationSource,
@@ -49,10 +49,13 @@ def made_up_evaluation(
             num_without_reference=0,
             takes=("dance",),
             takes_also_trained_on=(),
+            faults=(),
         ),
         ambiguity_ratio=ambiguity_ratio,
         knee_chirality=knees and dataclasses.replace(knees, standard_error_mm=0.1),
         knee_chirality_of_takes=knees,
+        accuracy_without_faults=(),
+        paper=None,
         accuracy=tuple(
             Accuracy(
                 handling=handling,
@@ -84,6 +87,7 @@ def made_up_evaluation(
                     for group in _GROUPS
                 ),
                 joints=(),
+                actions=(),
             )
             for handling in HANDLINGS
         ),

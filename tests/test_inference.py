@@ -63,20 +63,14 @@ def _estimator(*, exchange_sides: bool = False) -> PoseEstimator:
     )
 
 
-def _predict(estimator, rows, joints, batch):
-    estimator._detector = Oracle(batch, joints)
-    return estimator._predict(
-        batch,
-        views=(SLOTS["s02"],) * len(rows),
-        take_id=("s02",) * len(rows),
-        instant=tuple(row["instant"] for row in rows),
-        timestamp_s=(0.0,) * len(rows),
-    )
+def _predict(estimator, rows, joints):
+    estimator._detector = Oracle(collate(rows, SLOTS, estimator.cascade), joints)
+    return estimator.predict(rows, SLOTS)
 
 
 def test_confused_names_are_resolved_and_joints_triangulated(case):
     estimator, rows, joints = case
-    prediction = _predict(estimator, rows, joints, collate(rows, SLOTS, estimator.cascade))
+    prediction = _predict(estimator, rows, joints)
     assert (prediction.joints_world_mm - joints).norm(dim=-1).max() < 1.0
     assert (prediction.confidence[..., LEFT] == 0.9).all()
     torch.testing.assert_close(prediction.depth_mm, prediction.confidence * 100.0)
@@ -84,7 +78,7 @@ def test_confused_names_are_resolved_and_joints_triangulated(case):
 
 def test_keypoints_are_in_pixels_of_the_source_image(case):
     estimator, rows, joints = case
-    prediction = _predict(estimator, rows, joints, collate(rows, SLOTS, estimator.cascade))
+    prediction = _predict(estimator, rows, joints)
     for slot in range(4):
         view = [row["views"][slot] for row in rows]
         camera = Camera(
@@ -99,7 +93,7 @@ def test_absent_views_are_nan_and_one_view_is_not_triangulated(case):
     estimator, rows, joints = case
     rows[0]["views"] = rows[0]["views"][:1]
     rows[1]["views"] = rows[1]["views"][1:]
-    prediction = _predict(estimator, rows, joints, collate(rows, SLOTS, estimator.cascade))
+    prediction = _predict(estimator, rows, joints)
     assert prediction.valid[:2].tolist() == [[True, False, False, False], [False, True, True, True]]
     assert prediction.keypoints_px[0, 1:].isnan().all()
     assert prediction.confidence[1, 0].isnan().all()
@@ -110,15 +104,14 @@ def test_absent_views_are_nan_and_one_view_is_not_triangulated(case):
 def test_names_are_left_alone_if_the_stage_says_so(case):
     estimator, rows, joints = case
     estimator.stage = replace(estimator.stage, resolve_names=False)
-    prediction = _predict(estimator, rows, joints, collate(rows, SLOTS, estimator.cascade))
+    prediction = _predict(estimator, rows, joints)
     assert (prediction.joints_world_mm - joints).norm(dim=-1).max() > 50.0
 
 
 def test_exchanged_sides_are_exchanged_in_everything(case):
     estimator, rows, joints = case
-    batch = collate(rows, SLOTS, estimator.cascade)
-    prediction = _predict(estimator, rows, joints, batch)
-    exchanged = _predict(_estimator(exchange_sides=True), rows, joints, batch)
+    prediction = _predict(estimator, rows, joints)
+    exchanged = _predict(_estimator(exchange_sides=True), rows, joints)
     mirror = list(H36M_18.mirror_permutation)
     for name, joints_axis in (
         ("keypoints_px", -2),

@@ -182,6 +182,12 @@ class EvaluateJob:
     split: Literal["train", "validation", "test"] = "test"
     tracking_uri: str | None = None
     """MLflow store of a ``models:/`` checkpoint; None: what ``MLFLOW_TRACKING_URI`` says."""
+    workers: Workers = Workers()
+    """Ray workers that share the takes; a single one without a GPU is this process, without Ray. However many there
+    are, the figures are the same."""
+    supervised_postprocess: bool = False
+    """Also fit maps to the labels of the training split, linear and of two hidden layers, and measure what they make of
+    the predictions: the paper's SPP. No other figure is touched."""
 
 
 @dataclass(frozen=True, kw_only=True)

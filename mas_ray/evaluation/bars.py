@@ -6,7 +6,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Literal
 
-from mas_ray.evaluation.protocol import Evaluation
+from mas_ray.evaluation.record import Evaluation
 from mas_ray.evaluation.summary import summarise
 
 

@@ -13,13 +13,14 @@ from dataclasses import dataclass
 import torch
 from jaxtyping import Bool, Float
 from torch import Tensor
-from torch.nn import functional as F
 
 from mas_ray.evaluation.left_right import exchange_sides
 from mas_ray.geometry.camera import Camera
 from mas_ray.geometry.pixel_grid import ndc_from_pixel
 from mas_ray.inference import PosePrediction
 from mas_ray.skeleton import Skeleton
+
+_WITHOUT_VIEWS = ("triangulated_mm", "reference_mm")
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
@@ -46,6 +47,8 @@ class Comparison:
     reference_ndc: Float[Tensor, "frames views joints 2"]
     reference_px: Float[Tensor, "frames views joints 2"]
     reference_mm: Float[Tensor, "frames joints 3"]
+    two_metres_px: Float[Tensor, "frames views 2"]
+    """Width and height of a square of two metres at the reference root's depth, in pixels of the source image."""
 
     def of_frames(self, chosen: Bool[Tensor, " frames"]) -> Comparison:
         """The frames where ``chosen`` is True."""
@@ -95,6 +98,7 @@ def compare(
         reference_ndc=ndc_from_pixel(crop_px, crop_size_px),
         reference_px=camera.project(seen),
         reference_mm=reference_mm,
+        two_metres_px=2000.0 * camera.K.diagonal(dim1=-2, dim2=-1)[..., :2] / root_depth_mm,
     )
 
 
@@ -104,11 +108,11 @@ def concatenate(comparisons: Sequence[Comparison]) -> Comparison:
 
     def joined(name: str) -> Tensor:
         parts = [getattr(comparison, name) for comparison in comparisons]
-        return torch.cat([_with_views(part, num_views) if part.ndim == 4 else part for part in parts])
+        return torch.cat(parts if name in _WITHOUT_VIEWS else [_with_views(part, num_views) for part in parts])
 
     return Comparison(**{field.name: joined(field.name) for field in dataclasses.fields(Comparison)})
 
 
-def _with_views(values: Float[Tensor, "frames views joints axes"], num_views: int) -> Tensor:
-    missing = num_views - values.shape[1]
-    return F.pad(values, (0, 0, 0, 0, 0, missing), value=torch.nan)
+def _with_views(values: Float[Tensor, "frames views *axes"], num_views: int) -> Tensor:
+    missing = values.new_full((len(values), num_views - values.shape[1], *values.shape[2:]), torch.nan)
+    return torch.cat([values, missing], dim=1)

@@ -18,6 +18,13 @@ def mean_over_valid(errors: Float[Tensor, "*shape"], valid: Bool[Tensor, "*shape
     return float(errors[valid].mean())
 
 
+def position_errors(
+    predicted_mm: Float[Tensor, "*batch joints 3"], reference_mm: Float[Tensor, "*batch joints 3"]
+) -> Float[Tensor, "*batch joints"]:
+    """Distance of each joint as the poses are, in millimetres."""
+    return _distance(predicted_mm, reference_mm)
+
+
 def root_aligned_errors(
     predicted_mm: Float[Tensor, "*batch joints 3"], reference_mm: Float[Tensor, "*batch joints 3"], *, root: int
 ) -> Float[Tensor, "*batch joints"]:

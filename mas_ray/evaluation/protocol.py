@@ -2,29 +2,33 @@
 
 from __future__ import annotations
 
-import json
 import math
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
-from pathlib import Path
-from types import MappingProxyType
-from typing import Literal
 
 import torch
 from jaxtyping import Bool, Float
 from torch import Tensor
 
-from mas_ray.config import codec
 from mas_ray.evaluation import metrics
 from mas_ray.evaluation.comparison import Comparison
 from mas_ray.evaluation.left_right import HANDLINGS, Handling, oracle_swaps
-from mas_ray.geometry.chirality import KneeChirality, knee_chirality
-from mas_ray.shards.location import Location
-from mas_ray.shards.manifest import SplitName
-from mas_ray.shards.write import write_text
+from mas_ray.evaluation.paper_protocol import paper_protocol
+from mas_ray.evaluation.record import (
+    FORMAT,
+    JOINT_GROUPS,
+    Accuracy,
+    ActionErrors,
+    Evaluation,
+    EvaluationSource,
+    GroupError,
+    JointError,
+    KeypointErrors,
+    PoseErrors,
+    SupervisedErrors,
+)
+from mas_ray.geometry.chirality import knee_chirality
 from mas_ray.skeleton import Skeleton
 
-FORMAT = "mas-ray evaluation 3"
 PROTOCOL = (
     "Every valid joint of every pose counts once, the pelvis with its zero too. MPJPE: both poses' pelvis on one "
     "point. N-MPJPE: also the optimal scale about the pelvis. P-MPJPE: the optimal similarity transform. "
@@ -36,125 +40,41 @@ PROTOCOL = (
     "(knees, ankles), arms (elbows, wrists); their 3D errors are MPJPE."
 )
 
-JointGroup = Literal["trunk", "legs", "arms"]
-JOINT_GROUPS: Mapping[JointGroup, tuple[str, ...]] = MappingProxyType(
-    {
-        "trunk": (
-            *("pelvis", "spine", "thorax", "neck", "nose", "head"),
-            *("left_hip", "right_hip", "left_shoulder", "right_shoulder"),
-        ),
-        "legs": ("left_knee", "right_knee", "left_ankle", "right_ankle"),
-        "arms": ("left_elbow", "right_elbow", "left_wrist", "right_wrist"),
-    }
-)
-"""Every joint is in one of them."""
-
-
-@dataclass(frozen=True, kw_only=True)
-class PoseErrors:
-    """3D errors of a set of poses, millimetres."""
-
-    mpjpe_mm: float
-    n_mpjpe_mm: float
-    p_mpjpe_mm: float
-    pck_150_percent: float
-    """Joints nearer than 150 mm, root-aligned."""
-    auc_150_percent: float
-    """The mean of that over thresholds from 0 to 150 mm."""
-    num_poses: int
-
-
-@dataclass(frozen=True, kw_only=True)
-class KeypointErrors:
-    """2D errors of a set of views."""
-
-    percent_of_crop: float
-    px: float
-    num_views: int
-
-
-@dataclass(frozen=True, kw_only=True)
-class JointError:
-    """Mean error of one joint; None where it was nowhere comparable."""
-
-    joint: str
-    triangulated_mm: float | None
-    monocular_mm: float | None
-    percent_of_crop: float | None
-
-
-@dataclass(frozen=True, kw_only=True)
-class GroupError:
-    """Mean error of a group of joints, root-aligned in 3D; None where no joint of it was comparable."""
-
-    group: JointGroup
-    triangulated_mm: float | None
-    monocular_mm: float | None
-    percent_of_crop: float | None
-
-
-@dataclass(frozen=True, kw_only=True)
-class Accuracy:
-    """All errors under one handling of left and right. A part is None where nothing was comparable."""
-
-    handling: Handling
-    exchanged_fraction: float
-    """Share of the frame sets in which left and right were exchanged before measuring."""
-    triangulated: PoseErrors | None
-    monocular: PoseErrors | None
-    keypoints: KeypointErrors | None
-    groups: tuple[GroupError, ...]
-    joints: tuple[JointError, ...]
-
-
-@dataclass(frozen=True, kw_only=True)
-class EvaluationSource:
-    """What was compared with what."""
-
-    checkpoint: str
-    corpus: str
-    split: SplitName
-    reference: str
-    """Where the reference joints come from, in the words of the annotation files."""
-    num_frame_sets: int
-    num_without_reference: int
-    """Frame sets of the split left out because the reference has no such instant."""
-    takes: tuple[str, ...]
-    takes_also_trained_on: tuple[str, ...]
-    """The takes of which other instants are in the training split."""
-
-
-@dataclass(frozen=True, kw_only=True)
-class Evaluation:
-    """The record of an evaluation; ``evaluation.json`` is its JSON form."""
-
-    format: str
-    protocol: str
-    source: EvaluationSource
-    ambiguity_ratio: float | None
-    """The paper's r, before any handling of left and right; None with fewer than two comparable views."""
-    knee_chirality: KneeChirality | None
-    """What decided ``global_bit``; None without triangulated poses (``global_bit`` then equals ``raw``)."""
-    accuracy: tuple[Accuracy, ...]
-    knee_chirality_of_takes: KneeChirality | None = None
-    """The same with every take counted once, so that its error does not take the frames of a take as independent."""
-
-    def under(self, handling: Handling) -> Accuracy:
-        """The errors under one handling of left and right."""
-        return next(accuracy for accuracy in self.accuracy if accuracy.handling == handling)
-
 
 def evaluate_comparison(
-    comparison: Comparison, skeleton: Skeleton, *, source: EvaluationSource, takes: Sequence[str]
+    comparison: Comparison,
+    skeleton: Skeleton,
+    *,
+    source: EvaluationSource,
+    takes: Sequence[str],
+    actions: Sequence[str],
+    supervised: Sequence[SupervisedErrors] = (),
 ) -> Evaluation:
-    """Take every number of the protocol; ``takes`` names the take of every frame set."""
+    """Take every number of the protocol.
+
+    Args:
+        comparison: Predictions beside their reference.
+        skeleton: Of both.
+        source: What was compared with what.
+        takes: The take of every frame set.
+        actions: What is performed in every frame set.
+        supervised: Errors after post-processing, if it was asked for.
+    """
     chirality = knee_chirality(comparison.triangulated_mm, skeleton)
-    num_frames = len(comparison.reference_mm)
     swaps = {
-        "raw": torch.zeros(num_frames, dtype=torch.bool),
-        "global_bit": torch.full((num_frames,), chirality is not None and chirality.says_swapped),
+        "raw": torch.zeros(len(takes), dtype=torch.bool),
+        "global_bit": torch.full((len(takes),), chirality is not None and chirality.says_swapped),
         "oracle_pose": _oracle(comparison, skeleton),
     }
+
+    def accuracy(chosen: Bool[Tensor, " frames"]) -> tuple[Accuracy, ...]:
+        of_chosen, of_actions = comparison.of_frames(chosen), _where(actions, chosen)
+        return tuple(
+            _accuracy(of_chosen, skeleton, handling, swaps[handling][chosen], of_actions) for handling in HANDLINGS
+        )
+
+    faulty = {fault.take_id for fault in source.faults}
+    sound = torch.tensor([take not in faulty for take in takes], dtype=torch.bool)
     return Evaluation(
         format=FORMAT,
         protocol=PROTOCOL,
@@ -162,32 +82,11 @@ def evaluate_comparison(
         ambiguity_ratio=_ambiguity_ratio(comparison, skeleton),
         knee_chirality=chirality,
         knee_chirality_of_takes=knee_chirality(comparison.triangulated_mm, skeleton, takes=takes),
-        accuracy=tuple(_accuracy(comparison, skeleton, handling, swaps[handling]) for handling in HANDLINGS),
+        accuracy=accuracy(torch.ones_like(sound)),
+        accuracy_without_faults=accuracy(sound) if sound.any() and not sound.all() else (),
+        paper=paper_protocol(comparison, skeleton, actions=actions),
+        supervised=tuple(supervised),
     )
-
-
-def write_evaluation(path: Location, evaluation: Evaluation) -> None:
-    """Write ``evaluation.json``, whole or not at all."""
-    write_text(path, codec.dumps(evaluation))
-
-
-def read_evaluation(path: Path) -> Evaluation:
-    """Read ``evaluation.json``.
-
-    Raises:
-        ValueError: There is none, or it is of another format; the message names the file.
-    """
-    if not path.is_file():
-        raise ValueError(f"{path}: no such evaluation")
-    try:
-        data = json.loads(path.read_text())
-    except json.JSONDecodeError as error:
-        raise ValueError(f"{path}: not valid JSON: {error}") from None
-    # Before the fields, which differ between formats.
-    found = data.get("format") if isinstance(data, dict) else None
-    if found != FORMAT:
-        raise ValueError(f"{path}: format {found!r}, expected {FORMAT!r}; evaluate again")
-    return codec.from_json(Evaluation, data, str(path))
 
 
 def pose_errors(
@@ -225,7 +124,11 @@ def mean_of_finite(errors: Float[Tensor, "*shape"]) -> float | None:
 
 
 def _accuracy(
-    comparison: Comparison, skeleton: Skeleton, handling: Handling, swap: Bool[Tensor, " frames"]
+    comparison: Comparison,
+    skeleton: Skeleton,
+    handling: Handling,
+    swap: Bool[Tensor, " frames"],
+    actions: Sequence[str],
 ) -> Accuracy:
     root = skeleton.parents.index(-1)
     named = comparison.with_sides_exchanged(swap, skeleton)
@@ -238,12 +141,35 @@ def _accuracy(
     return Accuracy(
         handling=handling,
         exchanged_fraction=float(swap.double().mean()),
-        triangulated=pose_errors(named.triangulated_mm, named.reference_mm, root=root),
-        monocular=pose_errors(named.monocular_mm.flatten(0, 1), reference_per_view.flatten(0, 1), root=root),
+        triangulated=_triangulated(named, root),
+        monocular=_monocular(named, root),
         keypoints=_keypoint_errors(named),
         groups=group_errors(errors, skeleton),
         joints=tuple(JointError(joint=joint, **_means(errors, [index])) for index, joint in enumerate(skeleton.joints)),
+        actions=tuple(
+            _action_errors(action, named.of_frames(torch.tensor([each == action for each in actions])), root)
+            for action in sorted(set(actions))
+        ),
     )
+
+
+def _action_errors(action: str, named: Comparison, root: int) -> ActionErrors:
+    return ActionErrors(
+        action=action,
+        num_frame_sets=len(named.reference_mm),
+        triangulated=_triangulated(named, root),
+        monocular=_monocular(named, root),
+        keypoints=_keypoint_errors(named),
+    )
+
+
+def _triangulated(named: Comparison, root: int) -> PoseErrors | None:
+    return pose_errors(named.triangulated_mm, named.reference_mm, root=root)
+
+
+def _monocular(named: Comparison, root: int) -> PoseErrors | None:
+    reference_per_view = named.reference_mm.unsqueeze(1).expand_as(named.monocular_mm)
+    return pose_errors(named.monocular_mm.flatten(0, 1), reference_per_view.flatten(0, 1), root=root)
 
 
 def _keypoint_errors(comparison: Comparison) -> KeypointErrors | None:
@@ -286,3 +212,7 @@ def _both_finite(predicted: Float[Tensor, "*shape axes"], reference: Float[Tenso
 
 def _means(errors: Mapping[str, Tensor], indices: Sequence[int]) -> dict[str, float | None]:
     return {name: mean_of_finite(values[..., indices]) for name, values in errors.items()}
+
+
+def _where(values: Sequence[str], chosen: Bool[Tensor, " frames"]) -> list[str]:
+    return [value for value, kept in zip(values, chosen.tolist(), strict=True) if kept]

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from mas_ray.evaluation.left_right import Handling
-from mas_ray.evaluation.protocol import Evaluation
+from mas_ray.evaluation.record import Evaluation
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -1,16 +1,19 @@
-"""Supervised post-processing (SPP, the paper's ††): a linear map, fitted to labels, from predicted points to joints.
+"""Supervised post-processing (SPP, the paper's ††): a map, fitted to labels, from predicted points to joints.
 
 It is fitted to the reference joints of the training split, as nothing else in this project is. So it is never part of a
 model or of a prediction, only a row that is reported, under its name: for points without a meaning of their own
-(Table 5) it is the only way to measure them; for named joints it says how much of their error is one linear map.
+(Table 5) it is the only way to measure them; for named joints it says how much of their error is one map. The paper
+names a linear one and a network with two hidden layers, and not which of them its figures are of.
 
 No left or right is exchanged by asking the reference, neither in fitting nor in measuring.
 """
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import functools
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from types import MappingProxyType
 
 import numpy as np
 import torch
@@ -19,26 +22,32 @@ from torch import Tensor
 
 from mas_ray.evaluation import metrics
 from mas_ray.evaluation.comparison import Comparison
-from mas_ray.evaluation.protocol import GroupError, PoseErrors, group_errors, mean_of_finite, pose_errors
+from mas_ray.evaluation.protocol import group_errors, mean_of_finite, pose_errors
+from mas_ray.evaluation.record import Regressor, SupervisedErrors
+from mas_ray.evaluation.regressors import Regress, fit_linear, fit_two_hidden_layers
 from mas_ray.geometry.alignment import root_centred
 from mas_ray.skeleton import Skeleton
 
-ALPHAS = (1e-8, 1e-6, 1e-5, 1e-4, 1e-3, 1e-2, 1e-1, 1.0)
-"""Candidates for the strength of the ridge penalty, relative to the mean variance of the inputs."""
+ALPHAS: Mapping[Regressor, tuple[float, ...]] = MappingProxyType(
+    {
+        "linear": (1e-8, 1e-6, 1e-5, 1e-4, 1e-3, 1e-2, 1e-1, 1.0),
+        "two_hidden_layers": (1e-4, 1e-2, 1.0),
+    }
+)
+"""Candidates for the strength of the penalty."""
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
 class PointsToJoints:
-    """A linear map from any number of points to joints in the same space, blind to where the points are as a whole.
+    """A map from any number of points to joints in the same space, blind to where the points are as a whole.
 
     It acts on the points relative to their mean and gives the joints relative to the same place. Ridge regression is
     linear in its targets: with the root put on one point afterwards, as MPJPE does, the joints are exactly those of
     regressing root-centred joints with the same penalty.
     """
 
-    weights: Float[Tensor, "inputs outputs"]
+    regress: Regress
     """Of the flattened coordinates; NaN for joints that the labels never show."""
-    offset: Float[Tensor, " outputs"]
     alpha: float
     """The penalty chosen, one of ``ALPHAS``."""
     num_samples: int
@@ -47,26 +56,18 @@ class PointsToJoints:
     def __call__(self, points: Float[Tensor, "*batch points axes"]) -> Float[Tensor, "*batch joints axes"]:
         """The joints; where a point is NaN, the sample's joints all are."""
         centre = points.mean(-2, keepdim=True)
-        flat = (points - centre).flatten(-2) @ self.weights + self.offset
-        return flat.unflatten(-1, (-1, points.shape[-1])) + centre
-
-
-@dataclass(frozen=True, kw_only=True)
-class SupervisedErrors:
-    """Errors of a split after SPP fitted on another: the row "+ SPP", which uses labels."""
-
-    triangulated: PoseErrors | None
-    percent_of_crop: float | None
-    """Of keypoints post-processed within each view."""
-    groups: tuple[GroupError, ...]
-    alpha_triangulated: float
-    alpha_keypoints: float
-    num_training_poses: int
-    num_training_views: int
+        flat = (points - centre).flatten(-2)
+        mapped = self.regress(flat.reshape(-1, flat.shape[-1])).reshape(*flat.shape[:-1], -1)
+        return mapped.unflatten(-1, (-1, points.shape[-1])) + centre
 
 
 def supervised_errors(
-    train: Comparison, test: Comparison, skeleton: Skeleton, *, train_subjects: Sequence[str]
+    train: Comparison,
+    test: Comparison,
+    skeleton: Skeleton,
+    *,
+    train_subjects: Sequence[str],
+    regressor: Regressor = "linear",
 ) -> SupervisedErrors:
     """Fit SPP on one split and measure another: triangulated poses in space, keypoints in the views.
 
@@ -78,17 +79,21 @@ def supervised_errors(
         test: The split to measure; no number of it has any influence on the map.
         skeleton: Of both.
         train_subjects: The person in each frame of ``train``.
+        regressor: Which map.
 
     Raises:
         ValueError: See ``fit_points_to_joints``.
     """
     root = skeleton.parents.index(-1)
     num_views = train.keypoints_ndc.shape[1]
-    in_space = fit_points_to_joints(train.triangulated_mm, train.reference_mm, subjects=train_subjects, root=root)
+    in_space = fit_points_to_joints(
+        train.triangulated_mm, train.reference_mm, subjects=train_subjects, root=root, regressor=regressor
+    )
     in_views = fit_points_to_joints(
         train.keypoints_ndc.flatten(0, 1),
         train.reference_ndc.flatten(0, 1),
         subjects=[subject for subject in train_subjects for _ in range(num_views)],
+        regressor=regressor,
     )
     joints_mm = in_space(test.triangulated_mm)
     triangulated_mm = metrics.root_aligned_errors(joints_mm, test.reference_mm, root=root)
@@ -99,6 +104,7 @@ def supervised_errors(
         "percent_of_crop": percent,
     }
     return SupervisedErrors(
+        regressor=regressor,
         triangulated=pose_errors(joints_mm, test.reference_mm, root=root),
         percent_of_crop=mean_of_finite(percent),
         groups=group_errors(errors, skeleton),
@@ -115,14 +121,16 @@ def fit_points_to_joints(
     *,
     subjects: Sequence[str],
     root: int | None = None,
+    regressor: Regressor = "linear",
 ) -> PointsToJoints:
-    """Ridge regression; its penalty is the one that serves each training subject best when fitted on the others.
+    """Fit the map; its penalty is the one that serves each training subject best when fitted on the others.
 
     Args:
         points: Predicted points. Samples with a NaN among the points or joints are left out.
         joints: Reference joints of the same samples. A joint that no sample has is NaN in what the map gives.
         subjects: The person in each sample.
         root: Joint that is put on one point before errors are taken to choose the penalty; None takes them in place.
+        regressor: Which map.
 
     Raises:
         ValueError: ``subjects`` is not one per sample, or fewer than two of them have complete samples.
@@ -137,8 +145,10 @@ def fit_points_to_joints(
         raise ValueError(
             f"subjects: expected complete samples of at least two to choose the penalty, got {len(person.unique())}"
         )
-    errors = [_held_out_error(points, joints, person, alpha=alpha, root=root) for alpha in ALPHAS]
-    return _fit(points, joints, alpha=ALPHAS[int(np.argmin(errors))])
+    fit = functools.partial(_fit, regressor=regressor)
+    alphas = ALPHAS[regressor]
+    errors = [_held_out_error(points, joints, person, fit=functools.partial(fit, alpha=a), root=root) for a in alphas]
+    return fit(points, joints, alpha=alphas[int(np.argmin(errors))])
 
 
 def _held_out_error(
@@ -146,30 +156,27 @@ def _held_out_error(
     joints: Float[Tensor, "samples joints axes"],
     person: Int64[Tensor, " samples"],
     *,
-    alpha: float,
+    fit: Callable[[Tensor, Tensor], PointsToJoints],
     root: int | None,
 ) -> float:
     """Mean distance of the joints, every person's given by the map fitted on all the others."""
     mapped = torch.empty_like(joints)
     for one in person.unique():
         held_out = person == one
-        mapped[held_out] = _fit(points[~held_out], joints[~held_out], alpha=alpha)(points[held_out])
+        mapped[held_out] = fit(points[~held_out], joints[~held_out])(points[held_out])
     if root is not None:
         mapped, joints = root_centred(mapped, root), root_centred(joints, root)
     return float(torch.linalg.vector_norm(mapped - joints, dim=-1).nanmean())
 
 
 def _fit(
-    points: Float[Tensor, "samples points axes"], joints: Float[Tensor, "samples joints axes"], *, alpha: float
+    points: Float[Tensor, "samples points axes"],
+    joints: Float[Tensor, "samples joints axes"],
+    *,
+    alpha: float,
+    regressor: Regressor,
 ) -> PointsToJoints:
     centre = points.mean(-2, keepdim=True)
     inputs, targets = (points - centre).flatten(1), (joints - centre).flatten(1)
-    input_mean, target_mean = inputs.mean(0), targets.mean(0)
-    inputs, targets = inputs - input_mean, targets - target_mean
-    gram = inputs.T @ inputs
-    # The points' mean is taken out, so the plain problem is singular: even an exact fit needs some penalty.
-    penalty = (alpha * gram.diagonal().mean()).clamp_min(torch.finfo(gram.dtype).tiny)
-    weights = torch.linalg.solve(gram + penalty * torch.eye(len(gram), dtype=gram.dtype), inputs.T @ targets)
-    return PointsToJoints(
-        weights=weights, offset=target_mean - input_mean @ weights, alpha=alpha, num_samples=len(points)
-    )
+    fit = {"linear": fit_linear, "two_hidden_layers": fit_two_hidden_layers}[regressor]
+    return PointsToJoints(regress=fit(inputs, targets, alpha), alpha=alpha, num_samples=len(points))

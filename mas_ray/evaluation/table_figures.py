@@ -4,8 +4,7 @@ from __future__ import annotations
 
 from mas_ray.config.published import Figures
 from mas_ray.evaluation.left_right import Handling
-from mas_ray.evaluation.protocol import Evaluation
-from mas_ray.evaluation.supervised_postprocess import SupervisedErrors
+from mas_ray.evaluation.record import Evaluation, SupervisedErrors
 
 
 def figures(evaluation: Evaluation, handling: Handling) -> Figures:

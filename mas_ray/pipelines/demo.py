@@ -16,7 +16,7 @@ from mas_ray.config.stage import TeacherConfig
 from mas_ray.corpora.balancing import write_balancing
 from mas_ray.corpora.synthetic.config import SyntheticConfig
 from mas_ray.corpora.synthetic.recording import write_corpus
-from mas_ray.evaluation.protocol import Evaluation
+from mas_ray.evaluation.record import Evaluation
 from mas_ray.pipelines.evaluate import evaluate
 from mas_ray.pipelines.ingest import ingest
 from mas_ray.pipelines.predict import predict

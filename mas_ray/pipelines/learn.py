@@ -16,7 +16,7 @@ from mas_ray.corpora.synthetic.config import LEARNING_SPLIT, learning_corpus
 from mas_ray.corpora.synthetic.recording import write_corpus
 from mas_ray.evaluation.bars import BARS, BarOutcome
 from mas_ray.evaluation.left_right import HANDLINGS, Handling
-from mas_ray.evaluation.protocol import Evaluation, EvaluationSource
+from mas_ray.evaluation.record import Evaluation, EvaluationSource
 from mas_ray.evaluation.summary import Summary, summarise
 from mas_ray.geometry.chirality import KneeChirality
 from mas_ray.pipelines.evaluate import evaluate

@@ -16,7 +16,7 @@ from jaxtyping import Float
 from mas_ray.batch import geodesic_weight
 from mas_ray.config import codec
 from mas_ray.config.jobs import ReportJob, TrainJob
-from mas_ray.evaluation.protocol import Evaluation, read_evaluation
+from mas_ray.evaluation.record import Evaluation, read_evaluation
 from mas_ray.geometry.pixel_grid import pixel_from_ndc
 from mas_ray.inference import PoseEstimator, PosePrediction
 from mas_ray.pipelines.run_folder import read_cascade_result, stage_folder

@@ -12,7 +12,8 @@ from mas_ray.config import codec
 from mas_ray.config.cascade import CascadeConfig
 from mas_ray.config.published import AblationRow
 from mas_ray.evaluation.protocol import evaluate_comparison
-from mas_ray.evaluation.supervised_postprocess import SupervisedErrors, supervised_errors
+from mas_ray.evaluation.record import SupervisedErrors
+from mas_ray.evaluation.supervised_postprocess import supervised_errors
 from mas_ray.inference import PoseEstimator
 from mas_ray.pipelines.ablation_training import KeyedDataset, reconstruction
 from mas_ray.pipelines.evaluate import SplitComparison, compare_with_reference
@@ -87,6 +88,8 @@ def measure_row(
     return MeasuredRow(
         name=row.name,
         reconstruction=reconstruction(networks, cascade, dataset.open(SPLIT, cascade)),
-        evaluation=evaluate_comparison(found.comparison, H36M_18, source=found.source, takes=found.takes),
+        evaluation=evaluate_comparison(
+            found.comparison, H36M_18, source=found.source, takes=found.takes, actions=found.actions
+        ),
         supervised=supervised,
     )

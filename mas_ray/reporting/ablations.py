@@ -25,9 +25,8 @@ from mas_ray.config.ablations import (
 )
 from mas_ray.config.published import FIG_4, PAPER, TABLE_4, TABLE_5, AblationRow, Figures
 from mas_ray.evaluation.left_right import HANDLINGS, Handling
-from mas_ray.evaluation.protocol import Evaluation
+from mas_ray.evaluation.record import Evaluation, SupervisedErrors
 from mas_ray.evaluation.summary import Summary, summarise
-from mas_ray.evaluation.supervised_postprocess import SupervisedErrors
 from mas_ray.evaluation.table_figures import figures, figures_after_postprocess
 from mas_ray.reporting import markdown
 from mas_ray.reporting.beside_published import beside_published, caveats, marked

@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 
 from mas_ray.config.jobs import TrainJob
-from mas_ray.evaluation.protocol import Evaluation
+from mas_ray.evaluation.record import Evaluation
 from mas_ray.reporting.viewer import PoseSequence
 from mas_ray.shards.manifest import Manifest
 from mas_ray.skeleton import Skeleton

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from mas_ray.evaluation.left_right import Handling
-from mas_ray.evaluation.protocol import Accuracy, Evaluation, PoseErrors
+from mas_ray.evaluation.record import Accuracy, Evaluation, PoseErrors
 from mas_ray.geometry.chirality import KneeChirality
 from mas_ray.reporting.charts import line_chart
 from mas_ray.reporting.data import GalleryFrame, ReportData, StageCurves, Video

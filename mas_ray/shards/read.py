@@ -81,9 +81,11 @@ def count_rows(folder: Location, manifest: Manifest, split: SplitName) -> int:
     return count
 
 
-def read_split(folder: Location, manifest: Manifest, split: SplitName) -> Iterator[dict[str, Any]]:
-    """The rows of a split in the dataset's order, from the dataset in ``folder``."""
-    ranges = {item.take_id: item for item in manifest.splits.ranges(split)}
+def read_split(
+    folder: Location, manifest: Manifest, split: SplitName, *, take_id: str | None = None
+) -> Iterator[dict[str, Any]]:
+    """The rows of a split, or of one take of it, in the dataset's order, from the dataset in ``folder``."""
+    ranges = {item.take_id: item for item in manifest.splits.ranges(split) if take_id in (None, item.take_id)}
     for shard in manifest.shards:
         wanted = [take_id for take_id in shard.takes if take_id in ranges]
         for table in _groups_of_takes(folder / shard.path, wanted) if wanted else ():

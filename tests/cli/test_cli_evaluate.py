@@ -3,9 +3,9 @@ from __future__ import annotations
 import pytest
 
 from mas_ray.cli.evaluate import run
-from mas_ray.evaluation.protocol import (
+from mas_ray.evaluation.protocol import PROTOCOL
+from mas_ray.evaluation.record import (
     FORMAT,
-    PROTOCOL,
     Accuracy,
     Evaluation,
     EvaluationSource,
@@ -30,10 +30,13 @@ def _evaluation(*, triangulated: PoseErrors | None) -> Evaluation:
             num_without_reference=0,
             takes=("dance",),
             takes_also_trained_on=(),
+            faults=(),
         ),
         ambiguity_ratio=0.0291,
         knee_chirality=None,
         knee_chirality_of_takes=KneeChirality(mean_mm=66.52, standard_error_mm=3.04, num_poses=40),
+        accuracy_without_faults=(),
+        paper=None,
         accuracy=(
             Accuracy(
                 handling="oracle_pose",
@@ -46,6 +49,7 @@ def _evaluation(*, triangulated: PoseErrors | None) -> Evaluation:
                     GroupError(group="arms", triangulated_mm=None, monocular_mm=None, percent_of_crop=None),
                 ),
                 joints=(),
+                actions=(),
             ),
         ),
     )

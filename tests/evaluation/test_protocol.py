@@ -6,11 +6,12 @@ import pytest
 import torch
 
 from mas_ray.evaluation.comparison import Comparison, ViewGeometry, compare, concatenate
-from mas_ray.evaluation.protocol import (
+from mas_ray.evaluation.protocol import evaluate_comparison
+from mas_ray.evaluation.record import (
     JOINT_GROUPS,
     Evaluation,
     EvaluationSource,
-    evaluate_comparison,
+    ReferenceFault,
     read_evaluation,
     write_evaluation,
 )
@@ -30,6 +31,7 @@ SOURCE = EvaluationSource(
     num_without_reference=0,
     takes=("dance",),
     takes_also_trained_on=("dance",),
+    faults=(),
 )
 EVERYWHERE = torch.ones(FRAMES, dtype=torch.bool)
 
@@ -94,10 +96,9 @@ def _compare(prediction: PosePrediction, geometry: ViewGeometry, reference_mm: t
     return compare(prediction, geometry, reference_mm=reference_mm, crop_size_px=CROP_PX, root=root)
 
 
-def _evaluate(comparison: Comparison) -> Evaluation:
-    return evaluate_comparison(
-        comparison, H36M_18, source=SOURCE, takes=("dance", "dance", "walk") * (len(comparison.reference_mm) // 3)
-    )
+def _evaluate(comparison: Comparison, source: EvaluationSource = SOURCE) -> Evaluation:
+    takes = ("dance", "dance", "walk") * (len(comparison.reference_mm) // 3)
+    return evaluate_comparison(comparison, H36M_18, source=source, takes=takes, actions=takes)
 
 
 def _errors(evaluation: Evaluation, handling: str) -> list[float]:
@@ -268,3 +269,33 @@ def test_a_file_of_the_format_before_is_said_to_be_one_not_to_lack_a_field(tmp_p
         ValueError, match=r"evaluation\.json: format 'mas-ray evaluation 1', expected .*; evaluate again"
     ):
         read_evaluation(path)
+
+
+def _two_actions() -> Comparison:
+    """Frames 2 and 5, the walk, are 60 mm off in one joint of 18 and in nothing else."""
+    geometry, reference = _rig(), _figures()
+    comparison = _compare(_perfect(reference, geometry), geometry, reference)
+    joints_mm = comparison.triangulated_mm.clone()
+    joints_mm[[2, 5], H36M_18.index("left_wrist"), 0] += 60.0
+    return dataclasses.replace(comparison, triangulated_mm=joints_mm)
+
+
+def test_each_action_has_its_own_errors():
+    dance, walk = _evaluate(_two_actions()).under("raw").actions
+    assert (dance.action, dance.num_frame_sets, walk.action, walk.num_frame_sets) == ("dance", 4, "walk", 2)
+    assert dance.triangulated is not None
+    assert walk.triangulated is not None
+    assert dance.triangulated.mpjpe_mm == pytest.approx(0, abs=5e-3)
+    assert walk.triangulated.mpjpe_mm == pytest.approx(60 / 18, abs=5e-3)
+
+
+def test_takes_with_a_damaged_reference_are_left_out_once_more():
+    fault = ReferenceFault(take_id="walk", fault="the wrist is off")
+    evaluation = _evaluate(_two_actions(), dataclasses.replace(SOURCE, faults=(fault,)))
+    assert _errors(evaluation, "raw")[0] == pytest.approx(60 / 18 / 3, abs=5e-3)
+    (without, *_) = evaluation.accuracy_without_faults
+    assert without.handling == "raw"
+    assert without.triangulated is not None
+    assert without.triangulated.mpjpe_mm == pytest.approx(0, abs=5e-3)
+    assert without.triangulated.num_poses == 4
+    assert _evaluate(_two_actions()).accuracy_without_faults == ()

@@ -4,8 +4,14 @@ import dataclasses
 
 from mas_ray.config.published import Figures
 from mas_ray.evaluation.left_right import HANDLINGS
-from mas_ray.evaluation.protocol import Accuracy, Evaluation, EvaluationSource, KeypointErrors, PoseErrors
-from mas_ray.evaluation.supervised_postprocess import SupervisedErrors
+from mas_ray.evaluation.record import (
+    Accuracy,
+    Evaluation,
+    EvaluationSource,
+    KeypointErrors,
+    PoseErrors,
+    SupervisedErrors,
+)
 from mas_ray.evaluation.table_figures import figures, figures_after_postprocess
 
 
@@ -26,6 +32,7 @@ def test_figures_are_taken_under_the_handling_asked_for():
             keypoints=KeypointErrors(percent_of_crop=5.0 - n, px=9.1, num_views=16),
             groups=(),
             joints=(),
+            actions=(),
         )
         for n, handling in enumerate(HANDLINGS)
     ]
@@ -41,9 +48,13 @@ def test_figures_are_taken_under_the_handling_asked_for():
             num_without_reference=0,
             takes=("dance",),
             takes_also_trained_on=(),
+            faults=(),
         ),
         ambiguity_ratio=0.2,
         knee_chirality=None,
+        knee_chirality_of_takes=None,
+        accuracy_without_faults=(),
+        paper=None,
         accuracy=tuple(accuracy),
     )
     assert figures(evaluation, "raw") == Figures(mpjpe_mm=100.0, ambiguity_ratio=0.2, percent_of_crop=5.0)
@@ -54,6 +65,7 @@ def test_figures_are_taken_under_the_handling_asked_for():
 
 def test_figures_after_postprocess_have_no_r():
     errors = SupervisedErrors(
+        regressor="linear",
         triangulated=PoseErrors(
             mpjpe_mm=65.5, n_mpjpe_mm=66.1, p_mpjpe_mm=60.0, pck_150_percent=80.0, auc_150_percent=40.0, num_poses=8
         ),

@@ -14,7 +14,7 @@ from mas_ray.config.cascade import CascadeConfig, cpu_cascade
 from mas_ray.config.ingest import SplitBySubject
 from mas_ray.config.jobs import LearnJob, Workers
 from mas_ray.corpora.synthetic.config import SyntheticConfig
-from mas_ray.evaluation.protocol import read_evaluation
+from mas_ray.evaluation.record import read_evaluation
 from mas_ray.pipelines import learn as pipeline
 from mas_ray.pipelines.learn import Learning, LearningDataset
 from mas_ray.pipelines.run_folder import CascadeResult, StageResult

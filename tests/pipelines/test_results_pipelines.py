@@ -5,9 +5,10 @@ from __future__ import annotations
 import dataclasses
 import json
 import uuid
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from types import SimpleNamespace
+from typing import Any
 
 import av
 import cv2
@@ -26,7 +27,7 @@ from mas_ray.config.jobs import EvaluateJob, PredictJob, ReportJob, TrainJob
 from mas_ray.corpora.folder import takes
 from mas_ray.corpora.synthetic.config import SyntheticConfig
 from mas_ray.corpora.synthetic.recording import write_corpus
-from mas_ray.evaluation.protocol import read_evaluation
+from mas_ray.evaluation.record import read_evaluation
 from mas_ray.geometry.camera import Camera
 from mas_ray.geometry.pixel_grid import ndc_from_pixel
 from mas_ray.inference import PoseEstimator, PosePrediction
@@ -34,9 +35,10 @@ from mas_ray.ingest.decode import open_clip
 from mas_ray.pipelines import evaluate as evaluate_pipeline
 from mas_ray.pipelines import predict as predict_pipeline
 from mas_ray.pipelines import report as report_pipeline
+from mas_ray.pipelines import take_comparison
 from mas_ray.reporting.poses import POSES, read_rows
 from mas_ray.shards.images import encode_distances, encode_image, encode_mask
-from mas_ray.shards.location import Location, location, names_in
+from mas_ray.shards.location import location, names_in
 from mas_ray.shards.manifest import (
     FORMAT,
     IngestParameters,
@@ -47,10 +49,8 @@ from mas_ray.shards.manifest import (
     Splits,
     TakeEntry,
     file_sha256,
-    read_manifest,
     write_manifest,
 )
-from mas_ray.shards.read import read_rows as read_frame_sets
 from mas_ray.shards.read import read_split
 from mas_ray.shards.transfer import local_copy
 from mas_ray.shards.write import write_rows
@@ -176,6 +176,8 @@ class TruthfulEstimator(PoseEstimator):
     skeleton = H36M_18
     cascade = cpu_cascade()
     offset_px = 2.0
+    joints_world_mm: np.ndarray
+    """Of the workplace's take."""
 
     def __init__(self) -> None:
         pass
@@ -184,20 +186,9 @@ class TruthfulEstimator(PoseEstimator):
     def load(cls, checkpoint: Path) -> TruthfulEstimator:
         return cls()
 
-    def predict_dataset(self, manifest: Location, split: str | None = None) -> Iterator[PosePrediction]:
-        content = read_manifest(manifest)
-        (take,) = content.takes
-        with local_copy(manifest.parent.parent / "annotations" / f"{take.take_id}.parquet") as file:
-            reference = read_reference(file)
-        rows = list(read_frame_sets(manifest.parent / content.shards[0].path))
-        ranges = content.splits.ranges(split) if split else ()  # pyright: ignore[reportArgumentType]
-        if split:
-            rows = [row for row in rows if any(r.start <= row["instant"] < r.stop for r in ranges)]
-        for start in range(0, len(rows), 3):
-            yield self._predict(rows[start : start + 3], reference.joints_world_mm, take.views)
-
-    def _predict(self, rows: list[dict], joints: np.ndarray, views: tuple[str, ...]) -> PosePrediction:
-        world = torch.from_numpy(joints[[row["instant"] for row in rows]]).float()
+    def predict(self, rows: Sequence[Mapping[str, Any]], view_slots: Mapping[str, tuple[str, ...]]) -> PosePrediction:
+        views = view_slots[rows[0]["take_id"]]
+        world = torch.from_numpy(self.joints_world_mm[[row["instant"] for row in rows]]).float()
         in_views = world.unsqueeze(1).expand(-1, len(views), -1, -1)
 
         def stacked(key: str, *shape: int) -> torch.Tensor:
@@ -226,7 +217,9 @@ class TruthfulEstimator(PoseEstimator):
 
 
 @pytest.fixture(autouse=True)
-def _truthful(monkeypatch: pytest.MonkeyPatch) -> None:
+def _truthful(workplace: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (reference,) = (workplace / "annotations").iterdir()
+    monkeypatch.setattr(TruthfulEstimator, "joints_world_mm", read_reference(reference).joints_world_mm, raising=False)
     for pipeline in (evaluate_pipeline, predict_pipeline, report_pipeline):
         monkeypatch.setattr(pipeline, "PoseEstimator", TruthfulEstimator)
 
@@ -290,11 +283,11 @@ def test_evaluate_names_what_is_missing(workplace, tmp_path):
 
 
 def test_evaluate_needs_a_calibrated_view(workplace, monkeypatch):
-    def uncalibrated(*args: object) -> Iterator[dict]:
-        for row in read_split(*args):  # pyright: ignore[reportArgumentType]
+    def uncalibrated(*args: Any, **more: Any) -> Iterator[dict]:
+        for row in read_split(*args, **more):
             yield row | {"views": [view | {"calibrated": False} for view in row["views"]]}
 
-    monkeypatch.setattr(evaluate_pipeline, "read_split", uncalibrated)
+    monkeypatch.setattr(take_comparison, "read_split", uncalibrated)
     with pytest.raises(ValueError, match=r"manifest\.json: no view of the test split is calibrated"):
         evaluate_pipeline.evaluate(_evaluate_job(workplace))
 

@@ -9,9 +9,9 @@ from mas_ray.config.cascade import cpu_cascade
 from mas_ray.config.ingest import CropConfig, FrameSampling, MaskQualityConfig, NoSplit, SelfieMasks
 from mas_ray.config.jobs import TrainJob
 from mas_ray.evaluation.left_right import HANDLINGS
-from mas_ray.evaluation.protocol import (
+from mas_ray.evaluation.protocol import PROTOCOL
+from mas_ray.evaluation.record import (
     FORMAT,
-    PROTOCOL,
     Accuracy,
     Evaluation,
     EvaluationSource,
@@ -113,9 +113,13 @@ def sample_evaluation(chirality_mm: float = 12.0) -> Evaluation:
             num_without_reference=2,
             takes=("dance",),
             takes_also_trained_on=("dance",),
+            faults=(),
         ),
         ambiguity_ratio=0.203,
         knee_chirality=KneeChirality(mean_mm=chirality_mm, standard_error_mm=1.5, num_poses=8),
+        knee_chirality_of_takes=None,
+        accuracy_without_faults=(),
+        paper=None,
         accuracy=tuple(
             Accuracy(
                 handling=handling,
@@ -125,6 +129,7 @@ def sample_evaluation(chirality_mm: float = 12.0) -> Evaluation:
                 keypoints=KeypointErrors(percent_of_crop=3.63, px=9.1, num_views=16),
                 groups=(GroupError(group="legs", triangulated_mm=61.0, monocular_mm=None, percent_of_crop=2.5),),
                 joints=(JointError(joint="left_knee", triangulated_mm=50.0, monocular_mm=None, percent_of_crop=2.0),),
+                actions=(),
             )
             for handling in HANDLINGS
         ),

@@ -6,13 +6,14 @@ import re
 from made_up_evaluation import made_up_evaluation
 
 from mas_ray.config.cascade import cpu_cascade
-from mas_ray.evaluation.supervised_postprocess import SupervisedErrors
+from mas_ray.evaluation.record import SupervisedErrors
 from mas_ray.reporting.ablations import ABLATIONS, COMPONENTS, MeasuredRow, ablations_as_markdown
 from mas_ray.reporting.beside_published import marked
 
 
 def _measured() -> dict[str, MeasuredRow]:
     supervised = SupervisedErrors(
+        regressor="linear",
         triangulated=None,
         percent_of_crop=9.87,
         groups=(),

@@ -31,13 +31,15 @@ SCHEMA = pa.schema(
 class ReferenceJoints:
     """Joints of one take in world millimetres, with the frames they belong to.
 
-    ``source`` states where they come from in the words a report may use, e.g. "triangulated OpenPose".
+    ``source`` states where they come from in the words a report may use, e.g. "triangulated OpenPose"; ``fault``, what
+    is known to be wrong with them as a whole, e.g. "the pelvis drifts", or nothing.
     """
 
     instants: Int64[np.ndarray, " frames"]
     joints_world_mm: Float64[np.ndarray, "frames joints 3"]
     valid: Bool[np.ndarray, "frames joints"]
     source: str
+    fault: str = ""
 
 
 def write_reference(path: Path, reference: ReferenceJoints) -> None:
@@ -48,7 +50,7 @@ def write_reference(path: Path, reference: ReferenceJoints) -> None:
             "joints_world_mm": reference.joints_world_mm.tolist(),
             "valid": reference.valid.tolist(),
         },
-        schema=SCHEMA.with_metadata({**(SCHEMA.metadata or {}), b"source": reference.source.encode()}),
+        schema=SCHEMA.with_metadata({**(SCHEMA.metadata or {}), **_told(reference)}),
     )
     path.parent.mkdir(parents=True, exist_ok=True)
     partial = path.with_name(path.name + ".partial")
@@ -76,4 +78,10 @@ def read_reference(path: Path) -> ReferenceJoints:
         ),
         valid=np.array(table["valid"].to_pylist(), dtype=bool).reshape(-1, H36M_18.num_joints),
         source=metadata.get(b"source", b"unknown").decode(),
+        fault=metadata.get(b"fault", b"").decode(),
     )
+
+
+def _told(reference: ReferenceJoints) -> dict[bytes, bytes]:
+    fault = {b"fault": reference.fault.encode()} if reference.fault else {}
+    return {b"source": reference.source.encode(), **fault}
