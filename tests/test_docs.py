@@ -68,7 +68,7 @@ def _flags(*verb):
     said = io.StringIO()
     with contextlib.redirect_stdout(said), contextlib.suppress(SystemExit):
         main([*verb, "--help"])
-    return {"--help", "--debug", *re.findall(r"--[a-z][a-z-]*", said.getvalue())}
+    return {"--help", "--debug", *re.findall(r"--[a-z][a-z.-]*", said.getvalue())}
 
 
 def _can_be_typed(command):
