@@ -29,7 +29,7 @@ from mas_ray.evaluation.protocol import evaluate_comparison
 from mas_ray.evaluation.rank_correlation import rank_correlation
 from mas_ray.evaluation.summary import summarise
 from mas_ray.inference import PoseEstimator
-from mas_ray.pipelines.evaluate import compare_with_reference
+from mas_ray.pipelines.evaluate_split import compare_with_reference
 from mas_ray.pipelines.run_folder import read_cascade_result, read_job, stage_folder
 from mas_ray.reporting.markdown import figure, table
 from mas_ray.shards.location import location

@@ -6,9 +6,7 @@ from collections.abc import Sequence
 
 import tyro
 
-from mas_ray.cli.text_table import cell, text_table
 from mas_ray.config.jobs import EvaluateJob
-from mas_ray.reporting.summary_columns import HANDLING_NAMES
 
 
 def run(argv: Sequence[str]) -> int:
@@ -23,31 +21,18 @@ def job_of(argv: Sequence[str]) -> EvaluateJob:
 
 def show(job: EvaluateJob) -> int:
     """Run an evaluation and print the main figures."""
-    from mas_ray.pipelines.evaluate import evaluate  # torch loads only now
+    from mas_ray.cli.evaluation_summary import print_change, print_evaluation
+    from mas_ray.evaluation.comparability import check_comparable
+    from mas_ray.evaluation.record import read_evaluation
+    from mas_ray.pipelines.evaluate import evaluate, evaluation_file  # torch loads only now
     from mas_ray.shards.location import location
 
+    other = None if job.against is None else read_evaluation(evaluation_file(job.against))
     evaluation = evaluate(job)
-    source = evaluation.source
-    print(f"{source.num_frame_sets} frame sets of the {source.split} split against: {source.reference}")
-    print("MPJPE and P-MPJPE in mm of triangulated poses, then of one view's alone; 2D in % of the crop; then the")
-    print("triangulated MPJPE and 2D of each group of joints:")
-    groups = [group.group for group in evaluation.accuracy[0].groups]
-    headings = ("MPJPE", "P-MPJPE", "1-view", "P-MPJPE", "2D")
-    rows = [["left and right", *headings, *(name for group in groups for name in (group, "2D"))]]
-    for accuracy in evaluation.accuracy:
-        keypoints, row = accuracy.keypoints, [HANDLING_NAMES[accuracy.handling]]
-        for errors in (accuracy.triangulated, accuracy.monocular):
-            row += [cell(errors and errors.mpjpe_mm, 1), cell(errors and errors.p_mpjpe_mm, 1)]
-        row.append(cell(keypoints and keypoints.percent_of_crop, 2))
-        for group in accuracy.groups:
-            row += [cell(group.triangulated_mm, 1), cell(group.percent_of_crop, 2)]
-        rows.append(row)
-    print(text_table(rows))
-    print(f"  ambiguity ratio r, before any handling: {cell(evaluation.ambiguity_ratio, 3)}")
-    if (knees := evaluation.knee_chirality_of_takes) is not None:
-        bend = f"{knees.mean_mm:.1f} ± {knees.standard_error_mm:.1f} mm"
-        print(f"  knees bend forward by {bend} (standard error over takes), by the names as predicted")
-    if source.takes_also_trained_on:
-        print("  (training and evaluated frames come from the same clips)")
-    print(f"wrote {location(job.output) / 'evaluation.json'}")
+    print_evaluation(evaluation)
+    for name in ("evaluation.json", "evaluation.html"):
+        print(f"wrote {location(job.output) / name}")
+    if other is not None:
+        check_comparable(evaluation, other, str(job.against))
+        print_change(evaluation, other)
     return 0

@@ -181,7 +181,11 @@ class EvaluateJob:
     """Where ``evaluation.json`` goes (a folder, or its URI)."""
     split: Literal["train", "validation", "test"] = "test"
     tracking_uri: str | None = None
-    """MLflow store of a ``models:/`` checkpoint; None: what ``MLFLOW_TRACKING_URI`` says."""
+    """MLflow store of a ``models:/`` checkpoint, and where the figures are logged; None: what ``MLFLOW_TRACKING_URI``
+    says, or nowhere."""
+    against: str | None = None
+    """Another evaluation (its folder or file) to print the change against; refused if it is of another protocol, split,
+    reference or other frame sets."""
     workers: Workers = Workers()
     """Ray workers that share the takes; a single one without a GPU is this process, without Ray. However many there
     are, the figures are the same."""

@@ -2,52 +2,29 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Sequence
-from dataclasses import dataclass
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
-from mas_ray.annotations import ReferenceJoints, read_reference
-from mas_ray.config.jobs import EvaluateJob, Workers
-from mas_ray.evaluation.comparison import Comparison, concatenate
+from mas_ray.config.jobs import EvaluateJob
+from mas_ray.evaluation.comparison import Comparison
 from mas_ray.evaluation.protocol import evaluate_comparison
-from mas_ray.evaluation.record import Evaluation, EvaluationSource, ReferenceFault, SupervisedErrors, write_evaluation
+from mas_ray.evaluation.record import Evaluation, SupervisedErrors, write_evaluation
 from mas_ray.evaluation.supervised_postprocess import ALPHAS, supervised_errors
 from mas_ray.inference import PoseEstimator
-from mas_ray.pipelines import session
-from mas_ray.pipelines.evaluate_workers import compared_on_ray
+from mas_ray.pipelines.evaluate_split import Instant, SplitComparison, compare_with_reference
+from mas_ray.pipelines.evaluation_page import evaluation_page
+from mas_ray.pipelines.evaluation_tracking import track_evaluation
 from mas_ray.pipelines.named_checkpoint import named_checkpoint
-from mas_ray.pipelines.progress import note, progress
-from mas_ray.pipelines.take_comparison import ComparedTake, TakeComparer, TakeToCompare
+from mas_ray.pipelines.progress import note
 from mas_ray.reporting.poses import COMPARED, write_rows
-from mas_ray.shards.location import Location, location
-from mas_ray.shards.manifest import Manifest, SplitName, read_manifest
-
-Instant = tuple[str, int]
-"""Take id and frame number."""
-_THIS_PROCESS = Workers()
-
-
-@dataclass(frozen=True, kw_only=True, eq=False)
-class SplitComparison:
-    """A split as predicted and as the reference has it, frame set by frame set."""
-
-    comparison: Comparison
-    instants: tuple[Instant, ...]
-    subjects: tuple[str, ...]
-    """The person in each frame set."""
-    actions: tuple[str, ...]
-    """What is performed in each frame set."""
-    source: EvaluationSource
-
-    @property
-    def takes(self) -> tuple[str, ...]:
-        """The take of each frame set."""
-        return tuple(take_id for take_id, _ in self.instants)
+from mas_ray.shards.location import location
+from mas_ray.shards.manifest import SplitName
+from mas_ray.shards.write import write_text
 
 
 def evaluate(job: EvaluateJob) -> Evaluation:
-    """Run the job; writes ``evaluation.json`` and ``compared.parquet`` into its output folder.
+    """Run the job; writes ``evaluation.json``, ``compared.parquet`` and ``evaluation.html`` into its output folder.
 
     Raises:
         ValueError: There is no such checkpoint, or see ``compare_with_reference``; the message names the file.
@@ -92,111 +69,18 @@ def evaluate(job: EvaluateJob) -> Evaluation:
     output = location(job.output)
     write_rows(output / "compared.parquet", rows, schema=COMPARED, skeleton=estimator.skeleton)
     write_evaluation(output / "evaluation.json", evaluation)
+    write_text(
+        output / "evaluation.html",
+        evaluation_page(found, evaluation, location(job.manifest), estimator.skeleton),
+    )
+    track_evaluation(job, evaluation)
     return evaluation
 
 
-def compare_with_reference(
-    estimator: PoseEstimator,
-    *,
-    name: str,
-    manifest: Location,
-    annotations: Path,
-    split: SplitName,
-    workers: Workers = _THIS_PROCESS,
-) -> SplitComparison:
-    """Predict a split and put every prediction beside its reference joints.
-
-    Args:
-        estimator: Predicts.
-        name: What to call it in the record: its checkpoint, if it has one.
-        manifest: ``manifest.json`` of the dataset.
-        annotations: Folder of reference joints, as ingest wrote it.
-        split: Which frame sets.
-        workers: Ray workers that the takes are dealt to; one without a GPU is this process. The numbers are the same.
-
-    Raises:
-        ValueError: The split is empty, a take has no reference, nothing overlaps, or no view is calibrated; the
-            message names the file.
-    """
-    content = read_manifest(manifest)
-    takes = tuple(chosen.take_id for chosen in content.splits.ranges(split))
-    if not takes:
-        raise ValueError(
-            f"{manifest}: the {split} split is empty; ingest again with --split tail (no mask is made anew)"
-        )
-    todo = [TakeToCompare(take_id=take_id, reference=_reference(annotations, take_id)) for take_id in takes]
-    compared = (
-        _counted(map(TakeComparer(estimator, manifest, split), todo), len(todo))
-        if workers.num == 1 and not workers.gpus_each
-        else _on_ray(estimator, manifest, split, todo, workers)
-    )
-    if not any(take.any_calibrated for take in compared):
-        raise ValueError(
-            f"{manifest}: no view of the {split} split is calibrated; the reference, which is in the world, "
-            "cannot be compared with it"
-        )
-    num_frame_sets = sum(take.num_frame_sets for take in compared)
-    comparisons = [take.comparison for take in compared if take.comparison is not None]
-    if not comparisons:
-        raise ValueError(f"{annotations}: the reference has none of the {num_frame_sets} instants of the split")
-    instants = tuple((take.take_id, instant) for take in compared for instant in take.instants)
-    entries = {take.take_id: take for take in content.takes}
-    return SplitComparison(
-        comparison=concatenate(comparisons),
-        instants=instants,
-        subjects=tuple(entries[take_id].subject for take_id, _ in instants),
-        actions=tuple(entries[take_id].action for take_id, _ in instants),
-        source=EvaluationSource(
-            checkpoint=name,
-            corpus=content.corpus,
-            split=split,
-            reference=", ".join(sorted({take.reference.source for take in todo})),
-            num_frame_sets=len(instants),
-            num_without_reference=num_frame_sets - len(instants),
-            takes=takes,
-            takes_also_trained_on=_also_trained_on(content, split, takes),
-            faults=tuple(
-                ReferenceFault(take_id=take.take_id, fault=take.reference.fault)
-                for take in todo
-                if take.reference.fault
-            ),
-        ),
-    )
-
-
-def _on_ray(
-    estimator: PoseEstimator, manifest: Location, split: SplitName, todo: Sequence[TakeToCompare], workers: Workers
-) -> list[ComparedTake]:
-    with session.connect():
-        session.require(workers, "evaluate")
-        found = {
-            take.take_id: take
-            for take in _counted(compared_on_ray(estimator, manifest, split, todo, workers), len(todo))
-        }
-    return [found[take.take_id] for take in todo]
-
-
-def _counted(compared: Iterable[ComparedTake], total: int) -> list[ComparedTake]:
-    takes: list[ComparedTake] = []
-    with progress("evaluate", total, "takes") as advance:
-        for take in compared:
-            takes.append(take)
-            advance(1)
-    return takes
-
-
-def _reference(folder: Path, take_id: str) -> ReferenceJoints:
-    path = folder / f"{take_id}.parquet"
-    if not path.is_file():
-        raise ValueError(f"{path}: no reference joints for take {take_id!r}; it cannot be evaluated")
-    return read_reference(path)
-
-
-def _also_trained_on(manifest: Manifest, split: SplitName, takes: tuple[str, ...]) -> tuple[str, ...]:
-    if split == "train":
-        return takes
-    trained = {chosen.take_id for chosen in manifest.splits.ranges("train")}
-    return tuple(take_id for take_id in takes if take_id in trained)
+def evaluation_file(address: str) -> Path:
+    """``evaluation.json`` of a folder that evaluate wrote, or the file itself."""
+    path = Path(address)
+    return path / "evaluation.json" if path.is_dir() else path
 
 
 def _compared_rows(instants: Sequence[Instant], comparison: Comparison) -> Iterator[dict[str, Any]]:

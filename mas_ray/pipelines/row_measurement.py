@@ -16,7 +16,7 @@ from mas_ray.evaluation.record import SupervisedErrors
 from mas_ray.evaluation.supervised_postprocess import supervised_errors
 from mas_ray.inference import PoseEstimator
 from mas_ray.pipelines.ablation_training import KeyedDataset, reconstruction
-from mas_ray.pipelines.evaluate import SplitComparison, compare_with_reference
+from mas_ray.pipelines.evaluate_split import SplitComparison, compare_with_reference
 from mas_ray.pipelines.progress import note
 from mas_ray.reporting.ablations import MeasuredRow
 from mas_ray.shards.manifest import SplitName, file_sha256

@@ -1,4 +1,4 @@
-"""Small line charts as inline SVG. Colours come from the page's style."""
+"""Small charts as inline SVG. Colours come from the page's style."""
 
 from __future__ import annotations
 
@@ -9,6 +9,7 @@ from mas_ray.reporting.elements import escape
 
 _WIDTH, _HEIGHT = 280.0, 130.0
 _LEFT, _RIGHT, _TOP, _BOTTOM = 46.0, 8.0, 8.0, 20.0
+_NOTHING = f'<text x="{_WIDTH / 2}" y="{_HEIGHT / 2}" class="tick middle">no finite value</text>'
 
 
 def line_chart(title: str, points: Sequence[tuple[float, float]], *, x_name: str) -> str:
@@ -18,9 +19,7 @@ def line_chart(title: str, points: Sequence[tuple[float, float]], *, x_name: str
     """
     finite = [(x, y) for x, y in points if math.isfinite(y)]
     if not finite:
-        return _framed(
-            title, "", f'<text x="{_WIDTH / 2}" y="{_HEIGHT / 2}" class="tick middle">no finite value</text>'
-        )
+        return _framed(title, "", _NOTHING)
     xs, ys = [x for x, _ in finite], [y for _, y in finite]
     low, high = _padded(min(ys), max(ys))
     first, last = min(xs), max(xs)
@@ -43,15 +42,42 @@ def line_chart(title: str, points: Sequence[tuple[float, float]], *, x_name: str
     return _framed(title, short_number(ys[-1]), content)
 
 
+def histogram(title: str, values: Sequence[float], *, unit: str, num_bins: int = 24) -> str:
+    """How often values fall into each of equal ranges from zero on; the median is in the title.
+
+    The last range holds everything beyond the 99th percentile too. With no finite value the chart says so.
+    """
+    finite = sorted(value for value in values if math.isfinite(value))
+    if not finite:
+        return _framed(title, "", _NOTHING)
+    top = finite[min(len(finite) - 1, int(0.99 * len(finite)))] or 1.0
+    counts = [0] * num_bins
+    for value in finite:
+        counts[min(num_bins - 1, int(value / top * num_bins))] += 1
+    width, height = (_WIDTH - _LEFT - _RIGHT) / num_bins, _HEIGHT - _TOP - _BOTTOM
+    bars = "".join(
+        f'<rect x="{_LEFT + n * width:.1f}" y="{_HEIGHT - _BOTTOM - height * count / max(counts):.1f}" '
+        f'width="{0.9 * width:.1f}" height="{height * count / max(counts):.1f}"/>'
+        for n, count in enumerate(counts)
+    )
+    content = (
+        _grid_line(_TOP, float(max(counts)))
+        + bars
+        + f'<text x="{_LEFT}" y="{_HEIGHT - 5}" class="tick">0</text>'
+        + f'<text x="{_WIDTH - _RIGHT}" y="{_HEIGHT - 5}" class="tick end">{short_number(top)} {escape(unit)}</text>'
+    )
+    return _framed(title, f"median {short_number(finite[len(finite) // 2])} {unit}", content)
+
+
 def short_number(value: float) -> str:
     """Three significant digits, without an exponent where that is shorter to read."""
     return f"{value:.3g}" if value == 0 or 1e-3 <= abs(value) < 1e4 else f"{value:.1e}"
 
 
-def _framed(title: str, last: str, content: str) -> str:
+def _framed(title: str, figure: str, content: str) -> str:
     return (
-        f'<figure class="chart"><figcaption><span>{escape(title)}</span><b>{last}</b></figcaption>'
-        f'<svg viewBox="0 0 {_WIDTH:g} {_HEIGHT:g}" role="img" aria-label="{escape(title)}, last value {last}">'
+        f'<figure class="chart"><figcaption><span>{escape(title)}</span><b>{escape(figure)}</b></figcaption>'
+        f'<svg viewBox="0 0 {_WIDTH:g} {_HEIGHT:g}" role="img" aria-label="{escape(title)}, {escape(figure)}">'
         f"{content}</svg></figure>"
     )
 

@@ -18,8 +18,18 @@ _SHADOW_RGB = (20, 20, 20)
 _SUBPIXEL_BITS = 4
 
 
-def draw_skeleton(image: Image, keypoints_px: Float[np.ndarray, "joints 2"], skeleton: Skeleton) -> Image:
-    """Draw the kinematic tree: left orange, right blue, the rest white. Joints that are not finite are left out."""
+def draw_skeleton(
+    image: Image,
+    keypoints_px: Float[np.ndarray, "joints 2"],
+    skeleton: Skeleton,
+    *,
+    rgb: tuple[int, int, int] | None = None,
+) -> Image:
+    """Draw the kinematic tree: left orange, right blue, the rest white, or everything in one colour.
+
+    Joints that are not finite are left out.
+    """
+    colours = [rgb or side_colour(joint) for joint in skeleton.joints]
     canvas = image.copy()
     thickness = max(1, round(max(image.shape[:2]) / 320))
     visible = np.asarray(np.isfinite(keypoints_px).all(axis=-1)).tolist()
@@ -28,11 +38,11 @@ def draw_skeleton(image: Image, keypoints_px: Float[np.ndarray, "joints 2"], ske
     for joint, parent in bones:
         _line(canvas, points[joint], points[parent], _SHADOW_RGB, thickness + 2)
     for joint, parent in bones:
-        _line(canvas, points[joint], points[parent], side_colour(skeleton.joints[joint]), thickness)
-    for joint, name in enumerate(skeleton.joints):
+        _line(canvas, points[joint], points[parent], colours[joint], thickness)
+    for joint in range(skeleton.num_joints):
         if visible[joint]:
             radius = (thickness + 1) << _SUBPIXEL_BITS
-            cv2.circle(canvas, points[joint], radius, side_colour(name), -1, cv2.LINE_AA, _SUBPIXEL_BITS)
+            cv2.circle(canvas, points[joint], radius, colours[joint], -1, cv2.LINE_AA, _SUBPIXEL_BITS)
     return canvas
 
 

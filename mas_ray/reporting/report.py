@@ -10,6 +10,7 @@ from mas_ray.config import codec
 from mas_ray.reporting import sections
 from mas_ray.reporting.data import ReportData
 from mas_ray.reporting.elements import escape
+from mas_ray.reporting.evaluation_sections import evaluation
 from mas_ray.reporting.viewer import viewer_data
 
 
@@ -18,6 +19,7 @@ def render_report(data: ReportData) -> str:
     folder = resources.files("mas_ray.reporting")
     template = Template((folder / "report.html").read_text(encoding="utf-8"))
     return template.substitute(
+        style=(folder / "report.css").read_text(encoding="utf-8"),
         title=escape(f"{data.job.name} · {data.manifest.corpus}"),
         run=escape(data.job.name),
         corpus=escape(data.manifest.corpus),
@@ -27,7 +29,7 @@ def render_report(data: ReportData) -> str:
         poses=sections.poses(data.sequences, data.evaluation),
         gallery=sections.gallery(data.gallery),
         training=sections.training(data.stages),
-        evaluation=sections.evaluation(data.evaluation),
+        evaluation=evaluation(data.evaluation),
         dataset=sections.dataset(data.manifest),
         job=escape(codec.dumps(data.job)),
         viewer_data=_json_in_script(viewer_data(data.sequences, data.skeleton)),

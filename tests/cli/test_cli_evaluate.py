@@ -1,6 +1,9 @@
 from __future__ import annotations
 
+import dataclasses
+
 import pytest
+from made_up_evaluation import made_up_evaluation
 
 from mas_ray.cli.evaluate import run
 from mas_ray.evaluation.protocol import PROTOCOL
@@ -12,6 +15,7 @@ from mas_ray.evaluation.record import (
     GroupError,
     KeypointErrors,
     PoseErrors,
+    write_evaluation,
 )
 from mas_ray.geometry.chirality import KneeChirality
 from mas_ray.pipelines import evaluate as pipeline
@@ -84,3 +88,32 @@ def test_the_errors_of_each_group_stand_beside_the_whole(triangulated, figures, 
     assert len(header) == len(row)
     assert "  ambiguity ratio r, before any handling: 0.029" in lines
     assert any(line.startswith("  knees bend forward by 66.5 ± 3.0 mm") for line in lines)
+
+
+ARGV = ["--checkpoint", "c", "--manifest", "m.json", "--annotations", "a", "--output", "out"]
+
+
+def _against(tmp_path, **changes):
+    other = made_up_evaluation(mpjpe_mm=100.0)
+    other = dataclasses.replace(other, **changes)
+    write_evaluation(tmp_path / "other" / "evaluation.json", other)
+    return ["--against", str(tmp_path / "other")]
+
+
+def test_the_change_against_another_evaluation_is_told(tmp_path, monkeypatch, capsys):
+    monkeypatch.setattr(pipeline, "evaluate", lambda job: made_up_evaluation(mpjpe_mm=90.0))
+    assert run([*ARGV, *_against(tmp_path)]) == 0
+    table = capsys.readouterr().out.partition("change against runs/it:\n")[2].splitlines()
+    assert table[1].split() == ["raw", "-10.00", "+0.00", "+0.00", "+0.00", "+0.00"]
+
+
+def test_figures_of_another_protocol_are_refused(tmp_path, monkeypatch):
+    monkeypatch.setattr(pipeline, "evaluate", lambda job: made_up_evaluation())
+    with pytest.raises(ValueError, match=r"other: protocol: figures do not compare"):
+        run([*ARGV, *_against(tmp_path, protocol="absolute")])
+
+
+def test_what_is_not_there_to_compare_with_is_said_before_anything_is_predicted(tmp_path, monkeypatch):
+    monkeypatch.setattr(pipeline, "evaluate", lambda job: pytest.fail("predicted"))
+    with pytest.raises(ValueError, match="no such evaluation"):
+        run([*ARGV, "--against", str(tmp_path / "nothing")])

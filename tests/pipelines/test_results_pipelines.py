@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import json
+import re
 import uuid
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
@@ -17,6 +18,7 @@ import pyarrow.parquet as pq
 import pytest
 import torch
 from fresh_checkpoint import save_fresh
+from mlflow import MlflowClient
 from test_object_store import upload
 
 from mas_ray.annotations import read_reference
@@ -224,6 +226,15 @@ def _truthful(workplace: Path, monkeypatch: pytest.MonkeyPatch) -> None:
         monkeypatch.setattr(pipeline, "PoseEstimator", TruthfulEstimator)
 
 
+class _StopError(Exception):
+    pass
+
+
+def _stop(seen: dict[str, Any], maps: object) -> None:
+    seen["maps"] = maps
+    raise _StopError
+
+
 def _evaluate_job(root: Path) -> EvaluateJob:
     return EvaluateJob(
         checkpoint="checkpoint",
@@ -260,6 +271,37 @@ def test_evaluate_measures_the_error_that_was_put_in(workplace):
     assert [row["instant"] for row in compared] == [8, 9, 10, 11]
     apart = np.array(compared[0]["predicted_mm"]) - np.array(compared[0]["reference_mm"])
     assert np.allclose(apart, (0, 0, 10), atol=1e-2)
+
+
+def test_evaluate_shows_the_best_and_the_worst(workplace):
+    evaluate_pipeline.evaluate(_evaluate_job(workplace))
+    page = (workplace / "evaluation" / "evaluation.html").read_text()
+    where = re.findall(r"<figcaption>([^<]* frame [0-9]+ [^<]*)</figcaption>", page)
+    assert len(where) == 8  # four frame sets, as the best and as the worst
+    assert where[:4] == where[:3:-1]
+    assert page.count("data:image/jpeg") == 8
+
+
+def test_evaluate_logs_once_to_mlflow(workplace, tmp_path):
+    job = dataclasses.replace(_evaluate_job(workplace), tracking_uri=f"sqlite:///{tmp_path / 'mlflow.db'}")
+    for _ in range(2):
+        evaluation = evaluate_pipeline.evaluate(job)
+    client = MlflowClient(tracking_uri=job.tracking_uri)
+    (run,) = client.search_runs([client.get_experiment_by_name("mas-ray").experiment_id])
+    assert run.info.status == "FINISHED"
+    raw = evaluation.under("raw")
+    assert raw.keypoints is not None
+    assert run.data.metrics["raw/keypoints/percent_of_crop"] == raw.keypoints.percent_of_crop
+    assert {file.path for file in client.list_artifacts(run.info.run_id)} == {"evaluation.html", "evaluation.json"}
+
+
+def test_evaluate_fits_both_maps_to_the_training_split_when_asked(workplace, monkeypatch):
+    monkeypatch.setattr(evaluate_pipeline, "supervised_errors", lambda *_, regressor, **__: regressor)
+    seen = {}
+    monkeypatch.setattr(evaluate_pipeline, "evaluate_comparison", lambda *_, supervised, **__: _stop(seen, supervised))
+    with pytest.raises(_StopError):
+        evaluate_pipeline.evaluate(dataclasses.replace(_evaluate_job(workplace), supervised_postprocess=True))
+    assert seen["maps"] == ["linear", "two_hidden_layers"]
 
 
 def test_evaluate_counts_instants_without_a_reference(workplace, tmp_path):
