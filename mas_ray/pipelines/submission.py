@@ -64,6 +64,7 @@ AUTOSCALING = "MAS_RAY_AUTOSCALING"
 
 _PLACES = frozenset(
     {
+        "against",
         "annotations",
         "checkpoint",
         "checkpoints",

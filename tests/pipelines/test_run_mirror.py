@@ -151,9 +151,9 @@ def test_metrics_come_while_the_run_goes_on(job):
             assert time.monotonic() < deadline
             time.sleep(0.1)
         assert runs[0].info.status == "RUNNING"
-        _finish_all(job, epochs=(1, 2))
         for index in (1, 2):
             _report(job, index, [0])
+        _finish_all(job, epochs=(1, 2))
     _check_store(f"sqlite:///{job.storage}/mlflow.db", num_epochs=3)
 
 
