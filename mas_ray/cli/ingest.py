@@ -12,6 +12,7 @@ from mas_ray.cli.job_file import load_job
 from mas_ray.config.ingest import (
     BackgroundMasks,
     ChromaKeyMasks,
+    CorpusKind,
     FrameSampling,
     GraphCutMasks,
     MaskConfig,
@@ -38,6 +39,10 @@ class Flags:
     work: str | None = None
     """Where the output is an object store: folder for takes in the making, the same place for all machines, or its URI;
     without it, in the store beside the shards."""
+    corpus: CorpusKind = "folder"
+    """How the corpus lies there: takes in folders, or an official release (docs/corpora)."""
+    actions: tuple[str, ...] = ()
+    """Ingest the takes of these actions alone."""
     annotations: str | None = None
     """Where the takes' reference joints go, if any: a folder outside the dataset."""
     masks: Method = "selfie"
@@ -99,6 +104,8 @@ def _job(flags: Flags) -> IngestJob:
         output=flags.output,
         work=flags.work,
         annotations=flags.annotations,
+        corpus=flags.corpus,
+        actions=flags.actions,
         masks=_masks(flags.masks),
         sampling=FrameSampling(stride=flags.stride),
         split={"none": NoSplit(), "tail": SplitByTail(), "share": SplitByShare()}[flags.split],

@@ -5,6 +5,9 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Literal
 
+CorpusKind = Literal["folder", "human36m", "mpi_inf_3dhp", "tiktok", "mpii"]
+"""How raw recordings lie on disk: ``folder`` is the plain layout, the others are official releases."""
+
 
 @dataclass(frozen=True, kw_only=True)
 class SelfieMasks:

@@ -12,6 +12,7 @@ from typing import Literal
 from mas_ray.config.ablations import Ablation
 from mas_ray.config.cascade import CascadeConfig, paper_cascade
 from mas_ray.config.ingest import (
+    CorpusKind,
     CropConfig,
     CurationConfig,
     DecodeLimits,
@@ -90,7 +91,10 @@ class IngestJob:
     the same place, or its URI in a store, which costs each take two transfers. None: ``<output>/work``."""
     annotations: str | None = None
     """Where the takes' reference joints go, if any: a folder outside the dataset. None leaves them alone."""
-    corpus: Literal["folder"] = "folder"
+    corpus: CorpusKind = "folder"
+    """How it lies there: takes in folders, or an official release (docs/corpora)."""
+    actions: tuple[str, ...] = ()
+    """Ingest the takes of these actions alone; none: all."""
     masks: MaskConfig = SelfieMasks()
     mask_quality: MaskQualityConfig = MaskQualityConfig()
     crop: CropConfig = CropConfig()

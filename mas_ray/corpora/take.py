@@ -35,7 +35,7 @@ class Clip:
 
     Attributes:
         view: Name of the view; unique in its take.
-        video: Path of the video file.
+        video: Path of the video file, or of a folder of pictures (JPEG or PNG, in the order of their names).
         calibration: The camera, or None where the corpus has none.
         masks: Path of provided masks (a video, or a folder of PNG files), if there are any.
         background: Path of a picture of the empty scene, if there is one.
@@ -59,6 +59,9 @@ class Take:
         clips: The views, in the order of their names.
         reference: Path of reference joints (``reference.parquet``), if there are any. Nobody but ingest's copy
             into the annotation folder and the evaluation ever opens it.
+        reference_fault: What is known to be wrong with the reference, or nothing.
+        ends_differ: The cameras are known to have begun together and to have stopped one by one: what is beyond the
+            shortest video is left out. Otherwise videos of different lengths are not of one take.
     """
 
     take_id: str
@@ -66,3 +69,5 @@ class Take:
     action: str
     clips: tuple[Clip, ...]
     reference: str | None = None
+    reference_fault: str = ""
+    ends_differ: bool = False

@@ -106,13 +106,19 @@ def take_footage(take: Take, sha256: Callable[[Path], str]) -> str:
     digest = hashlib.sha256()
     for clip in take.clips:
         for name, file in _files(clip):
-            label = file.name if name == "masks" and clip.masks and Path(clip.masks).is_dir() else ""
+            label = file.name if _is_of_a_folder(clip, name) else ""
             digest.update(f"{name} {label} {sha256(file)}\n".encode(errors="surrogateescape"))
         if camera := clip.calibration:
             for array in (camera.K, camera.distortion, camera.R, camera.t_mm):
                 digest.update(array.astype("<f8").tobytes())
         digest.update(b"\n")
     return digest.hexdigest()
+
+
+def _is_of_a_folder(clip: Clip, name: str) -> bool:
+    """Whether what the files are is also a matter of their names."""
+    folder = {"video": clip.video, "masks": clip.masks}.get(name)
+    return folder is not None and Path(folder).is_dir()
 
 
 def take_files(take: Take) -> list[str]:
@@ -236,13 +242,15 @@ def _journal(folder: Path) -> list[str]:
 
 def _files(clip: Clip) -> Iterator[tuple[str, Path]]:
     """What each file of a clip is, and its path."""
-    yield "video", Path(clip.video)
+    yield from (("video", file) for file in _file_or_folder(Path(clip.video)))
     if clip.background is not None:
         yield "background", Path(clip.background)
     if clip.masks is not None:
-        masks = Path(clip.masks)
-        try:
-            files = sorted(path for path in masks.iterdir() if path.is_file()) if masks.is_dir() else [masks]
-        except OSError:  # an unreadable folder is found out by whoever hashes it
-            files = [masks]
-        yield from (("masks", file) for file in files)
+        yield from (("masks", file) for file in _file_or_folder(Path(clip.masks)))
+
+
+def _file_or_folder(path: Path) -> list[Path]:
+    try:
+        return sorted(file for file in path.iterdir() if file.is_file()) if path.is_dir() else [path]
+    except OSError:  # an unreadable folder is found out by whoever hashes it
+        return [path]

@@ -10,7 +10,8 @@ from typing import NamedTuple, Protocol, runtime_checkable
 
 import pyarrow.fs as pafs
 
-from mas_ray.corpora import folder, remote
+from mas_ray.config.ingest import CorpusKind
+from mas_ray.corpora import official, remote
 from mas_ray.corpora.layout import RejectedSource
 from mas_ray.corpora.take import Take
 from mas_ray.ingest import commit
@@ -52,10 +53,12 @@ class Corpus(Protocol):
         ...
 
 
-def open_corpus(root: Location, fingerprints: Fingerprints) -> Corpus:
+def open_corpus(root: Location, kind: CorpusKind, fingerprints: Fingerprints) -> Corpus:
     """The corpus in a folder or in an object store; ``ValueError`` if there is none."""
     if isinstance(root, Path):
-        return _CorpusOnDisk(root=root.absolute(), fingerprints=fingerprints)
+        return _CorpusOnDisk(root=root.absolute(), kind=kind, fingerprints=fingerprints)
+    if kind != "folder":
+        raise ValueError(f"root: {root}: an official release is read from a disk; expected a folder")
     return _CorpusInStore(listing=remote.Listing.of(root.filesystem, root.path))
 
 
@@ -64,11 +67,12 @@ class _CorpusOnDisk:
     """Takes are what the bytes of their files are."""
 
     root: Path
+    kind: CorpusKind
     fingerprints: Fingerprints
     filesystem: None = None
 
     def sources(self) -> Iterator[Take | RejectedSource]:
-        return folder.sources(self.root)
+        return official.sources(self.kind, self.root)
 
     def identities(self, takes: Iterable[Take]) -> Iterator[Identity | BadTakeError]:
         takes = list(takes)

@@ -1,4 +1,4 @@
-"""What the decoder process runs: videos under limits, frames into memory that it shares with its parent.
+"""What the decoder process runs: videos or folders of pictures under limits, frames into memory shared with its parent.
 
 Requests and replies are lines of JSON on two pipes. ``open`` is answered by what is known of the video; ``frames`` and
 ``small_frames`` begin a stream, in which every ``want`` is answered by one frame, in a slot of the shared memory that
@@ -23,6 +23,7 @@ from typing import Any
 
 import numpy as np
 
+from mas_ray.ingest.picture_folder import PictureFolder, open_picture_folder
 from mas_ray.ingest.video import BadVideoError, Video, VideoInfo, open_video
 
 _ALIVE_EVERY_S = 1.0
@@ -67,12 +68,13 @@ def main(requests_fd: int, replies_fd: int, frames_fd: int, lifeline_fd: int, me
 
 
 def _serve(requests: Iterator[Message], send: Any, frames_fd: int, memory: _MemoryLimit) -> None:
-    video: Video | None = None
+    video: Video | PictureFolder | None = None
     request = next(requests, None)
     while request is not None:
         if request["do"] == "open":
             alive = _Alive(send)
-            video = open_video(
+            look_through = open_picture_folder if Path(request["path"]).is_dir() else open_video
+            video = look_through(
                 request["path"], max_pixels=request["max_pixels"], max_frames=request["max_frames"], alive=alive
             )
             send(kind="info", **_described(video.info, frames_fd))
@@ -84,7 +86,12 @@ def _serve(requests: Iterator[Message], send: Any, frames_fd: int, memory: _Memo
 
 
 def _stream(
-    video: Video, begin: Message, requests: Iterator[Message], send: Any, frames_fd: int, memory: _MemoryLimit
+    video: Video | PictureFolder,
+    begin: Message,
+    requests: Iterator[Message],
+    send: Any,
+    frames_fd: int,
+    memory: _MemoryLimit,
 ) -> Message | None:
     """Answer wants by frames; returns the first request that is none."""
     slots: list[int] = []

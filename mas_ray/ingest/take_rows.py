@@ -108,7 +108,8 @@ def take_rows(
         sources = [opened.enter_context(open_clip(clip, settings.limits)) for clip in take.clips]
         infos = [source.info for source in sources]
         _check_synchronised(take, infos)
-        instants = sampled_frames(settings.parameters.sampling, infos[0].times_s)
+        num_frames = min(info.num_frames for info in infos)
+        instants = sampled_frames(settings.parameters.sampling, infos[0].times_s[:num_frames])
         advance(Tally(planned=len(instants)))
         begin(len(instants) * len(sources))
         shots: Sequence[Sequence[int]] = (instants,)
@@ -288,7 +289,7 @@ def _check_synchronised(take: Take, infos: Sequence[VideoInfo]) -> None:
                 f"view {take.clips[0].view} has {float(first.frames_per_s):g} frames per second, "
                 f"view {clip.view} has {float(info.frames_per_s):g}",
             )
-        if info.num_frames != first.num_frames:
+        if info.num_frames != first.num_frames and not take.ends_differ:
             raise BadTakeError(
                 "mismatched_length",
                 f"view {take.clips[0].view} has {first.num_frames} frames, view {clip.view} has {info.num_frames}",

@@ -165,7 +165,7 @@ def open_video(path: str, *, max_pixels: int, max_frames: int, alive: Callable[[
             stream = container.streams.video[0]
             if not stream.codec_context:
                 raise BadVideoError("unreadable_video", f"{name}: of a codec that is not known")
-            _check_not_too_large(name, stream.codec_context.width, stream.codec_context.height, max_pixels)
+            check_not_too_large(name, stream.codec_context.width, stream.codec_context.height, max_pixels)
             timeline, num_hidden = _read_timeline(container, alive)
             declared_rate, time_base, num_declared = stream.average_rate, stream.time_base, stream.frames
         num_frames = max(num_declared - num_hidden, timeline.num_packets)
@@ -180,7 +180,7 @@ def open_video(path: str, *, max_pixels: int, max_frames: int, alive: Callable[[
     if not rate or rate < 0:
         raise BadVideoError("no_frame_rate", f"{name}: its frames have neither a rate nor different times")
     width, height = _upright_size(first)
-    _check_not_too_large(name, width, height, max_pixels)  # whatever the header says
+    check_not_too_large(name, width, height, max_pixels)  # whatever the header says
     info = VideoInfo(
         width_px=width,
         height_px=height,
@@ -191,8 +191,12 @@ def open_video(path: str, *, max_pixels: int, max_frames: int, alive: Callable[[
     return Video(path=path, info=info, timeline=timeline, max_pixels=max_pixels, alive=alive)
 
 
-def _check_not_too_large(name: str, width: int, height: int, max_pixels: int) -> None:
-    """Strips count by their length: whoever follows a person works on squares."""
+def check_not_too_large(name: str, width: int, height: int, max_pixels: int) -> None:
+    """Refuse frames that are too large; strips count by their length: whoever follows a person works on squares.
+
+    Raises:
+        BadVideoError: ``too_large``.
+    """
     if width * height > max_pixels:
         raise BadVideoError("too_large", f"{name}: {width}x{height} px, at most {max_pixels} pixels may be")
     if max(width, height) ** 2 > 4 * max_pixels:
@@ -217,7 +221,7 @@ def _read_timeline(container: InputContainer, alive: Callable[[], None]) -> tupl
                 if packet.size and not packet.is_discard:
                     yield packet.pts, packet.is_keyframe
         except av.error.FFmpegError as error:
-            _raise_if_the_machines(error)  # otherwise a truncated file ends here
+            raise_if_the_machines(error)  # otherwise a truncated file ends here
 
     return timeline_of(packets()), num_hidden
 
@@ -242,21 +246,21 @@ def _decode(path: str, max_pixels: int) -> Iterator[av.VideoFrame]:
                 damaged = False
                 decoded = packet.decode()
             except av.error.FFmpegError as error:
-                _raise_if_the_machines(error)
+                raise_if_the_machines(error)
                 damaged = True
                 stream.codec_context.flush_buffers()
                 continue
             yield from (frame for frame in decoded if not frame.is_corrupt)
 
 
-def _raise_if_the_machines(error: Exception) -> None:
+def raise_if_the_machines(error: Exception) -> None:
     """Raise an error that is the machine's fault and may be gone tomorrow: it says nothing of the video."""
     if isinstance(error, MemoryError) or (isinstance(error, OSError) and error.errno in _MACHINE_ERRORS):
         raise error
 
 
 def _unreadable(path: str, error: Exception) -> BadVideoError:
-    _raise_if_the_machines(error)
+    raise_if_the_machines(error)
     reason = getattr(error, "strerror", None) or type(error).__name__
     return BadVideoError("unreadable_video", f"{Path(path).name}: not a readable video: {reason}")
 

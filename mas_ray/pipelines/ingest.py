@@ -8,14 +8,15 @@ gets it without a video or a shard being read.
 from __future__ import annotations
 
 import uuid
-from collections.abc import Generator
+from collections.abc import Generator, Iterable, Sequence
 from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
 from urllib.parse import urlsplit
 
 from mas_ray import assets
-from mas_ray.annotations import read_reference, write_reference
+from mas_ray.annotations import write_reference
+from mas_ray.annotations.official import read_official
 from mas_ray.config.ingest import MaskConfig, SamMasks, SelfieMasks, seed_of
 from mas_ray.config.jobs import IngestJob
 from mas_ray.corpora.layout import RejectedSource
@@ -54,8 +55,8 @@ def ingest(job: IngestJob) -> Manifest:
     _check_folders(job)
     work = work_folder(output, job.work)
     with locked(work, output) as kept, Fingerprints(kept.path / "fingerprints.jsonl") as fingerprints:
-        corpus = open_corpus(location(job.root), fingerprints)
-        sources = list(corpus.sources())
+        corpus = open_corpus(location(job.root), job.corpus, fingerprints)
+        sources = _wanted(corpus.sources(), job.actions)
         takes = [source for source in sources if isinstance(source, Take)]
         left_out = [_unlisted(source) for source in sources if isinstance(source, RejectedSource)]
         _note_uncalibrated(takes)
@@ -204,6 +205,19 @@ def _needs_selfie_model(masks: MaskConfig) -> bool:
     return isinstance(seed_of(masks), SelfieMasks)
 
 
+def _wanted(sources: Iterable[Take | RejectedSource], actions: Sequence[str]) -> list[Take | RejectedSource]:
+    """The sources of some actions; of what was rejected nobody can tell.
+
+    Raises:
+        ValueError: No take is of one of them.
+    """
+    sources = list(sources)
+    present = {source.action for source in sources if isinstance(source, Take)}
+    if missing := sorted(set(actions) - present):
+        raise ValueError(f"actions: no take is of {', '.join(missing)}; there are {', '.join(sorted(present)[:20])}")
+    return [each for each in sources if not actions or isinstance(each, RejectedSource) or each.action in actions]
+
+
 def _unlisted(source: RejectedSource) -> Reject:
     return Reject(take_id=source.take_id, reason=source.reason, detail=source.detail)
 
@@ -221,7 +235,8 @@ def _copy_references(job: IngestJob, corpus: Corpus, takes: list[Take]) -> None:
     for take in takes:
         if take.reference is not None:
             with corpus.local_file(take.reference) as file:
-                write_reference(Path(job.annotations) / f"{take.take_id}.parquet", read_reference(file))
+                reference = replace(read_official(file), fault=take.reference_fault)
+                write_reference(Path(job.annotations) / f"{take.take_id}.parquet", reference)
 
 
 def _planned(corpus: Corpus, takes: list[Take], work: Path) -> tuple[list[PlannedTake], list[Reject]]:

@@ -17,7 +17,7 @@ import numpy as np
 
 from mas_ray.config.ingest import DecodeLimits
 from mas_ray.config.jobs import PredictJob
-from mas_ray.corpora import folder as folder_corpus
+from mas_ray.corpora import official
 from mas_ray.corpora.remote import Listing, fetched
 from mas_ray.corpora.take import Clip, Take
 from mas_ray.inference import PoseEstimator, PosePrediction
@@ -110,7 +110,10 @@ def _rows(prediction: PosePrediction) -> Iterator[dict[str, Any]]:
 
 def _takes(root: Location, manifest: Manifest) -> dict[str, Take]:
     """The takes of the dataset with their clips, in the dataset's order."""
-    listed = folder_corpus.sources(root) if isinstance(root, Path) else Listing.of(root.filesystem, root.path).sources()
+    if isinstance(root, Path):
+        listed = official.sources(official.kind_of(manifest.corpus), root)
+    else:
+        listed = Listing.of(root.filesystem, root.path).sources()
     found = {take.take_id: take for take in listed if isinstance(take, Take)}
     for take in manifest.takes:
         if take.take_id not in found:

@@ -68,6 +68,8 @@ def test_help_lists_these_flags_alone(capsys):
     flags = set(re.findall(r"--[a-z-]*[a-z]", capsys.readouterr().out)) - {"--help"}
     assert flags == {
         "--root",
+        "--actions",
+        "--corpus",
         "--output",
         "--work",
         "--annotations",

@@ -97,7 +97,7 @@ def test_every_text_of_a_job_is_a_place_or_known_not_to_be_one():
     """A new field that names a file must not be forgotten: relative, it would be sought where the cluster runs it."""
     from mas_ray.pipelines.submission import _PLACES
 
-    others = {"name", "tracking_uri", "registered_model", "corpus", "split", "front_cue", "stages"}
+    others = {"name", "tracking_uri", "registered_model", "corpus", "split", "front_cue", "stages", "actions"}
     for job in VERBS:
         hints = get_type_hints(job)
         texts = {field.name for field in fields(job) if "str" in str(hints[field.name]) or hints[field.name] is str}

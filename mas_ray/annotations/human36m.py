@@ -1,0 +1,58 @@
+"""Human3.6M's poses: ``D3_Positions`` files of its release, in the world."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import cdflib
+import numpy as np
+
+from mas_ray.annotations import ReferenceJoints
+from mas_ray.skeleton import H36M_18
+
+_NUM_JOINTS = 32
+_JOINTS = {
+    "pelvis": 0,
+    "right_hip": 1,
+    "right_knee": 2,
+    "right_ankle": 3,
+    "left_hip": 6,
+    "left_knee": 7,
+    "left_ankle": 8,
+    "spine": 12,
+    "neck": 13,
+    "nose": 14,
+    "head": 15,
+    "left_shoulder": 17,
+    "left_elbow": 18,
+    "left_wrist": 19,
+    "right_shoulder": 25,
+    "right_elbow": 26,
+    "right_wrist": 27,
+}
+"""Of the 32 of the release, which has several twice. The thorax is the middle of the shoulders."""
+
+
+def read(path: Path) -> ReferenceJoints:
+    """The 18 joints of a ``D3_Positions`` file, frame k of which is frame k of the videos.
+
+    Raises:
+        ValueError: It is no such file; the message names it.
+    """
+    try:
+        poses = np.asarray(cdflib.CDF(path).varget("Pose"), dtype=np.float64)
+    except (OSError, ValueError, TypeError, KeyError) as error:
+        raise ValueError(f"{path}: expected a CDF file with poses in Pose: {error}") from None
+    if poses.size % (3 * _NUM_JOINTS):
+        raise ValueError(f"{path}: Pose: expected {3 * _NUM_JOINTS} numbers per frame, got {poses.shape}")
+    positions_mm = poses.reshape(-1, _NUM_JOINTS, 3)
+    thorax_mm = positions_mm[:, [_JOINTS["left_shoulder"], _JOINTS["right_shoulder"]]].mean(1)
+    joints_mm = np.stack(
+        [thorax_mm if joint == "thorax" else positions_mm[:, _JOINTS[joint]] for joint in H36M_18.joints], axis=1
+    )
+    return ReferenceJoints(
+        instants=np.arange(len(joints_mm), dtype=np.int64),
+        joints_world_mm=joints_mm,
+        valid=np.asarray(np.isfinite(joints_mm).all(-1)),
+        source="Human3.6M motion capture",
+    )

@@ -1,0 +1,153 @@
+"""Recordings in the layouts of official releases become verified datasets that can be measured."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import human36m_files
+import pytest
+import torch
+from fresh_checkpoint import save_fresh
+
+from mas_ray.annotations import read_reference
+from mas_ray.config.ingest import CropConfig, ProvidedMasks, SplitBySubject
+from mas_ray.config.jobs import EvaluateJob, IngestJob
+from mas_ray.geometry.camera import Camera
+from mas_ray.geometry.pixel_grid import ndc_from_pixel
+from mas_ray.inference import PoseEstimator, PosePrediction
+from mas_ray.pipelines import evaluate as evaluate_pipeline
+from mas_ray.pipelines.ingest import ingest
+from mas_ray.pipelines.verify import verify
+
+CROP_PX = 96
+
+
+@dataclass(frozen=True, kw_only=True)
+class Official:
+    """A corpus, how a small one is written, and what its dataset must hold."""
+
+    write: Callable[[Path], object]
+    job: IngestJob
+    takes: tuple[str, ...]
+    num_instants: int
+    faulty: tuple[str, ...] = ()
+
+
+CORPORA = {
+    "human36m": Official(
+        write=human36m_files.write_release,
+        job=IngestJob(
+            root="corpus",
+            output="dataset",
+            annotations="annotations",
+            corpus="human36m",
+            masks=ProvidedMasks(),
+            crop=CropConfig(size_px=CROP_PX),
+            split=SplitBySubject(validation=(), test=("S9", "S11")),
+        ),
+        takes=("S01_Directions_1", "S01_Walking_2", "S09_Greeting_2", "S11_Directions_2"),
+        num_instants=human36m_files.NUM_FRAMES,
+        faulty=("S09_Greeting_2",),
+    ),
+}
+
+
+@pytest.fixture(params=sorted(CORPORA))
+def official(request, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    corpus = CORPORA[request.param]
+    corpus.write(tmp_path / "corpus")
+    return corpus
+
+
+class Annotated(PoseEstimator):
+    """Predicts what the annotations say."""
+
+    def predict(self, rows: Sequence[Mapping[str, Any]], view_slots: Mapping[str, tuple[str, ...]]) -> PosePrediction:
+        takes = {row["take_id"]: read_reference(Path("annotations") / f"{row['take_id']}.parquet") for row in rows}
+        joints = [takes[row["take_id"]] for row in rows]
+        world = torch.stack(
+            [
+                torch.from_numpy(reference.joints_world_mm[list(reference.instants).index(row["instant"])])
+                for reference, row in zip(joints, rows, strict=True)
+            ]
+        )
+        num_views = max(len(row["views"]) for row in rows)
+        keypoints = torch.full((len(rows), num_views, 18, 2), torch.nan, dtype=torch.float64)
+        crop_px, depth = keypoints.clone(), keypoints[..., 0].clone()
+        for n, row in enumerate(rows):
+            for view in row["views"]:
+                v = view_slots[row["take_id"]].index(view["name"])
+                camera = Camera(
+                    K=torch.tensor(view["K"]).double().reshape(3, 3),
+                    R=torch.tensor(view["R"]).double().reshape(3, 3),
+                    t_mm=torch.tensor(view["t_mm"]).double(),
+                )
+                keypoints[n, v] = camera.project(world[n])
+                affine = torch.tensor(view["crop_from_image"]).double().reshape(2, 3)
+                crop_px[n, v] = keypoints[n, v] @ affine[:, :2].T + affine[:, 2]
+                in_camera = camera.camera_from_world(world[n])[:, 2]
+                depth[n, v] = in_camera - in_camera[0]
+        valid = keypoints.isfinite().all(-1).any(-1)
+        return PosePrediction(
+            take_id=tuple(row["take_id"] for row in rows),
+            instant=tuple(row["instant"] for row in rows),
+            timestamp_s=tuple(row["timestamp_s"] for row in rows),
+            views=tuple(view_slots[row["take_id"]] for row in rows),
+            keypoints_px=keypoints,
+            keypoints_crop_ndc=ndc_from_pixel(crop_px, CROP_PX),
+            depth_mm=depth,
+            confidence=torch.ones(keypoints.shape[:-1]),
+            valid=valid,
+            joints_world_mm=world,
+        )
+
+
+def test_the_dataset_is_whole_and_what_equals_the_reference_has_no_error(official, ingested, tmp_path, monkeypatch):
+    manifest = ingest(official.job)
+    assert tuple(take.take_id for take in manifest.takes) == official.takes
+    assert [take.num_instants for take in manifest.takes] == [official.num_instants] * len(official.takes)
+    assert manifest.rejects == ()
+    assert manifest.corpus == official.job.corpus
+    assert verify(Path("dataset")).faults == ()
+    assert ingest(official.job) == manifest
+
+    monkeypatch.setattr(evaluate_pipeline, "PoseEstimator", Annotated)
+    evaluation = evaluate_pipeline.evaluate(
+        EvaluateJob(
+            checkpoint=str(save_fresh(tmp_path / "checkpoint", seed=0)),
+            manifest="dataset/manifest.json",
+            annotations="annotations",
+            output="evaluation",
+        )
+    )
+    assert tuple(fault.take_id for fault in evaluation.source.faults) == official.faulty
+    for accuracy in (*evaluation.accuracy, *evaluation.accuracy_without_faults):
+        for errors in (accuracy.triangulated, accuracy.monocular):
+            assert errors is not None
+            assert max(errors.mpjpe_mm, errors.n_mpjpe_mm, errors.p_mpjpe_mm) < 5e-3
+            assert errors.pck_150_percent == 100
+        assert accuracy.keypoints is not None
+        assert accuracy.keypoints.px < 1e-3
+    assert evaluation.paper is not None
+    assert evaluation.paper.under("raw").mpjpe_mm < 5e-3
+    assert evaluation.paper.under("raw").percent_of_two_metres < 5e-4
+    assert evaluation.paper.under("raw").pck_150_percent == 100
+
+
+def test_an_official_release_is_no_plain_folder(official, tmp_path):
+    with pytest.raises(ValueError, match="actions: no take is of Flying"):
+        ingest(dataclasses.replace(official.job, actions=("Flying",)))
+    assert not (tmp_path / "dataset" / "manifest.json").exists()
+    with pytest.raises(ValueError, match="an official release is read from a disk"):
+        ingest(dataclasses.replace(official.job, root="fsspec+memory://corpus"))
+
+
+def test_some_actions_alone(official, ingested):
+    wanted = official.takes[0].split("_")[1]
+    job = dataclasses.replace(official.job, actions=(wanted,), split=SplitBySubject(validation=(), test=()))
+    assert {take.action for take in ingest(job).takes} == {wanted}
