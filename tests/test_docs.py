@@ -24,7 +24,10 @@ from mas_ray.config.cascade import paper_cascade
 ROOT = Path(__file__).parents[1]
 PACKAGE = ROOT / "mas_ray"
 PAPER = ROOT / "docs" / "paper.md"
-PAGES = [*sorted((ROOT / "docs").rglob("*.md")), *(ROOT / f"{n}.md" for n in ("README", "ARCHITECTURE", "CONTRIBUTING"))]
+PAGES = [
+    *sorted((ROOT / "docs").rglob("*.md")),
+    *(ROOT / f"{n}.md" for n in ("README", "ARCHITECTURE", "CONTRIBUTING")),
+]
 JOBS = sorted(path for path in (ROOT / "jobs").glob("*.py") if path.name != "__init__.py")
 PARTS = {path.stem for path in PACKAGE.iterdir() if not path.name.startswith("_")}
 READ = [*PAGES, *JOBS]

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import Literal
 
 import tyro
 
@@ -13,22 +14,29 @@ from mas_ray.config.jobs import LearnJob, SweepTablesJob, TablesJob
 
 @dataclass(frozen=True, kw_only=True)
 class Flags:
-    """Train every ablation briefly, in this process without Ray, and print its figures beside the published ones.
+    """Train every row of the paper's tables briefly, in this process without Ray, and print it beside the published.
 
     With --sweep, train nothing: measure what `mas-ray tune` has trained, over its seeds.
     """
 
+    corpus: Literal["synthetic"] = "synthetic"
+    """What is learned from if no manifest is named: the dataset of `mas-ray learn`, and single views of other people
+    for Table 3; they are made first if need be (with Ray)."""
     sweep: str = ""
     """Folder of a sweep of the paper's ablations, as jobs/ablations.py makes it; finished trials are measured."""
     manifest: str = ""
-    """manifest.json of the dataset; without it that of `mas-ray learn`, which is made first if need be (with Ray). With
-    --sweep, the one that it trained on; without it where it was then."""
+    """manifest.json of the dataset; without it the corpus is made. With --sweep, the one that it trained on; without it
+    where it was then."""
     annotations: str = ""
     """Folder of its reference joints."""
+    single_view_manifest: str = ""
+    """manifest.json of a dataset of single views, for the mixed-view row of Table 3."""
+    components: bool = False
+    """Also what is not of the paper: our own components, one taken away at a time. Three times the rows."""
     output: str = ""
     """Folder of everything that is written; the same command again goes on from what is there. Without it `tables`,
     or the folder of that name in the sweep's."""
-    steps_share: float = 0.3
+    steps_share: float = 0.1
     """Share of the recipe's training steps that every row takes."""
     seed: int = 0
     """Of weights, batches and warps, the same in every row."""
@@ -48,6 +56,8 @@ def job_of(argv: Sequence[str]) -> TablesJob | SweepTablesJob:
     job = TablesJob(
         manifest=flags.manifest,
         annotations=flags.annotations,
+        single_view_manifest=flags.single_view_manifest or None,
+        components=flags.components,
         output=flags.output or "tables",
         steps_share=flags.steps_share,
         seed=flags.seed,
@@ -60,8 +70,8 @@ def job_of(argv: Sequence[str]) -> TablesJob | SweepTablesJob:
 def _of_sweep(flags: Flags) -> SweepTablesJob:
     if not flags.annotations:
         raise ValueError("--annotations: name the folder of reference joints; a sweep knows none")
-    if (flags.steps_share, flags.seed) != (Flags.steps_share, Flags.seed):
-        raise ValueError("--steps-share, --seed: a sweep has been trained; leave them away")
+    if (flags.steps_share, flags.seed, flags.components) != (Flags.steps_share, Flags.seed, False):
+        raise ValueError("--steps-share, --seed, --components: a sweep has been trained; leave them away")
     return SweepTablesJob(
         sweep=flags.sweep,
         annotations=flags.annotations,
@@ -71,10 +81,15 @@ def _of_sweep(flags: Flags) -> SweepTablesJob:
 
 
 def _with_learning_dataset(job: TablesJob) -> TablesJob:
-    from mas_ray.pipelines.learn import learning_dataset  # torch, Ray and MLflow load only now
+    from mas_ray.pipelines.learn import learning_dataset, single_view_dataset  # torch, Ray and MLflow load only now
 
     dataset = learning_dataset(LearnJob())
-    return replace(job, manifest=str(dataset.manifest), annotations=str(dataset.annotations))
+    return replace(
+        job,
+        manifest=str(dataset.manifest),
+        annotations=str(dataset.annotations),
+        single_view_manifest=job.single_view_manifest or str(single_view_dataset(LearnJob())),
+    )
 
 
 def show(job: TablesJob | SweepTablesJob) -> int:

@@ -12,7 +12,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import fields, replace
 from typing import Literal
 
-from mas_ray.config.cascade import CascadeConfig
+from mas_ray.config.cascade import CascadeConfig, mixed_view_finetune
 from mas_ray.config.stage import LossWeights, StageConfig, TeacherConfig
 
 Ablation = Literal[
@@ -224,6 +224,16 @@ def with_noisy_or(cascade: CascadeConfig) -> CascadeConfig:
     return replace(cascade, bone_merge="noisy_or")
 
 
+def with_multi_view_finetune(cascade: CascadeConfig) -> CascadeConfig:
+    """Five epochs more of the last stage, as Table 3's control: as many steps as the mixture has, of the same views."""
+    return _with_finetune(cascade, single_view_share=0.0)
+
+
+def with_mixed_view_finetune(cascade: CascadeConfig) -> CascadeConfig:
+    """Five epochs more of the last stage, every other step on single views of another dataset (Table 3)."""
+    return _with_finetune(cascade, single_view_share=0.5)
+
+
 def brief(cascade: CascadeConfig, steps_share: float) -> CascadeConfig:
     """The recipe in a share of its time: epochs, ramps and warm-ups of every stage alike.
 
@@ -240,6 +250,11 @@ def brief(cascade: CascadeConfig, steps_share: float) -> CascadeConfig:
         return replace(stage, learning_rates=rates, **steps)
 
     return _with_stages(cascade, shorter)
+
+
+def _with_finetune(cascade: CascadeConfig, *, single_view_share: float) -> CascadeConfig:
+    (stage,) = mixed_view_finetune(cascade, single_view_share=single_view_share).stages
+    return replace(cascade, stages=(*cascade.stages, stage))
 
 
 def _with_stages(cascade: CascadeConfig, change: Callable[[StageConfig], StageConfig]) -> CascadeConfig:

@@ -268,7 +268,11 @@ class TablesJob:
     """Folder of reference joints, as ingest wrote it. Only measuring reads it, and the row with labels in its name."""
     output: str = "tables"
     """Folder of ``tables.md``, ``tables.json`` and the finished rows; a second run goes on from those."""
-    steps_share: float = 0.3
+    single_view_manifest: str | None = None
+    """``manifest.json`` of a dataset of single views, for the mixed-view row of Table 3; None leaves that blank."""
+    components: bool = False
+    """Also what is not of the paper: our own components, one taken away at a time. Three times the rows."""
+    steps_share: float = 0.1
     """Share of the recipe's training steps that every row takes."""
     seed: int = 0
 

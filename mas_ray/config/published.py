@@ -12,6 +12,8 @@ from dataclasses import dataclass
 from mas_ray.config.ablations import (
     Ablation,
     names_of,
+    with_mixed_view_finetune,
+    with_multi_view_finetune,
     with_points,
     without_arm_search,
     without_cascade,
@@ -120,5 +122,10 @@ FIG_4 = (
     AblationRow(configuration="cascade training", ablations=()),
 )
 """Curves of the reconstruction loss without figures: the cascade's ends lower. The row between is not of the paper."""
+OURS = AblationRow(configuration="Ours", ablations=())
+OURS_SPP = AblationRow(configuration="Ours ††", ablations=(), supervised_postprocess=True)
+MULTI_VIEW_FINETUNE = AblationRow(configuration="Multi-view ft", ablations=(with_multi_view_finetune,))
+MIXED_VIEW_FINETUNE = AblationRow(configuration="Mixed-view ft", ablations=(with_mixed_view_finetune,))
+"""The recipes of Tables 1 to 3, whose figures stand in ``reporting.results``."""
 PAPER = (*TABLE_4, *TABLE_5, *FIG_4)
 """Every row of these; the same recipe stands in several."""

@@ -52,7 +52,9 @@ def open_dataset(path: Location) -> KeyedDataset:
     return KeyedDataset(path=path, manifest=read_manifest(path), manifest_sha256=file_sha256(path))
 
 
-def train_recipe(cascade: CascadeConfig, dataset: KeyedDataset, *, stages: Path, title: str) -> TrainState:
+def train_recipe(
+    cascade: CascadeConfig, dataset: KeyedDataset, *, stages: Path, title: str, single_view: KeyedDataset | None = None
+) -> TrainState:
     """The recipe's networks after its last stage. Stages that it begins with are shared with other recipes.
 
     Args:
@@ -60,21 +62,26 @@ def train_recipe(cascade: CascadeConfig, dataset: KeyedDataset, *, stages: Path,
         dataset: Whose training split it sees.
         stages: The folder that keeps the networks after each stage.
         title: What to call it on the terminal.
+        single_view: A dataset of single views, if the recipe has a stage with a share of them.
     """
     index = len(cascade.stages) - 1
     stage = cascade.stages[index]
-    path = stages / f"{stage.name}-{dataset.key(cascade)}.pt"
+    alone = single_view if stage.single_view_share else None
+    more = () if alone is None else (alone.manifest_sha256,)
+    path = stages / f"{stage.name}-{dataset.key(cascade, *more)}.pt"
     if path.is_file():
         return _load(path, cascade)
     begun = replace(cascade, stages=cascade.stages[:index]) if index else None
-    before = train_recipe(begun, dataset, stages=stages, title=title) if begun else None
+    before = train_recipe(begun, dataset, stages=stages, title=title, single_view=single_view) if begun else None
     train = dataset.open("train", cascade)
     if stage.teacher is not None:
         note(f"{title}, {stage.name}: the stage before predicts the training split")
     total = stage.num_epochs * num_steps(len(train), cascade.batch_size, cascade.steps_per_epoch)
     step: CascadeStep | None = None
     with progress(f"{title}, {stage.name}", total, "steps") as advance:
-        for step in run_cascade_stage(cascade, index, train, before=before, skeleton=H36M_18):
+        for step in run_cascade_stage(
+            cascade, index, train, before=before, skeleton=H36M_18, single_view=alone and alone.open("train", cascade)
+        ):
             advance(1, loss=step.metrics.losses["total"])
     assert step is not None  # every stage has at least one epoch
     _save(path, step.state)

@@ -12,7 +12,7 @@ from mas_ray.config import codec
 from mas_ray.config.cascade import cpu_cascade
 from mas_ray.config.ingest import MaskQualityConfig, ProvidedMasks
 from mas_ray.config.jobs import EvaluateJob, IngestJob, LearnJob, TrainJob
-from mas_ray.corpora.synthetic.config import LEARNING_SPLIT, learning_corpus
+from mas_ray.corpora.synthetic.config import LEARNING_SPLIT, SyntheticConfig, learning_corpus, single_view_corpus
 from mas_ray.corpora.synthetic.recording import write_corpus
 from mas_ray.evaluation.bars import BARS, BarOutcome
 from mas_ray.evaluation.left_right import HANDLINGS, Handling
@@ -120,23 +120,46 @@ def learn(job: LearnJob) -> Learning:
 def learning_dataset(job: LearnJob) -> LearningDataset:
     """Write the learning corpus and ingest it, as far as that is not done."""
     folder = _folder(job)
-    config = learning_corpus(job.front_cue)
-    takes = config.num_subjects * config.takes_per_subject
-    with progress(f"synthetic corpus, {job.front_cue} front cue", takes, "takes") as advance:
-        write_corpus(folder / "corpus", config, progress=lambda done, of: advance(1))
-    dataset = LearningDataset(manifest=folder / "dataset" / "manifest.json", annotations=folder / "annotations")
-    ingest(
+    manifest, annotations = folder / "dataset" / "manifest.json", folder / "annotations"
+    _write_and_ingest(
+        learning_corpus(job.front_cue),
+        folder / "corpus",
+        job,
         IngestJob(
             root=str(folder / "corpus"),
-            output=str(dataset.manifest.parent),
-            annotations=str(dataset.annotations),
+            output=str(manifest.parent),
+            annotations=str(annotations),
+            split=LEARNING_SPLIT,
+        ),
+    )
+    return LearningDataset(manifest=manifest, annotations=annotations)
+
+
+def single_view_dataset(job: LearnJob) -> Path:
+    """``manifest.json`` of single views of other people; written and ingested as far as that is not done."""
+    folder = _folder(job)
+    manifest = folder / "single-views" / "manifest.json"
+    _write_and_ingest(
+        single_view_corpus(job.front_cue),
+        folder / "single-view-corpus",
+        job,
+        IngestJob(root=str(folder / "single-view-corpus"), output=str(manifest.parent), curation=None),
+    )
+    return manifest
+
+
+def _write_and_ingest(config: SyntheticConfig, corpus: Path, job: LearnJob, ingest_job: IngestJob) -> None:
+    takes = config.num_subjects * config.takes_per_subject
+    with progress(f"synthetic {corpus.name}, {job.front_cue} front cue", takes, "takes") as advance:
+        write_corpus(corpus, config, progress=lambda done, of: advance(1))
+    ingest(
+        replace(
+            ingest_job,
             masks=ProvidedMasks(),
             mask_quality=MaskQualityConfig(max_border_contact=1.0),  # exact masks, a foot on the border or not
-            split=LEARNING_SPLIT,
             workers=replace(job.workers, gpus_each=0.0),
         )
     )
-    return dataset
 
 
 def _folder(job: LearnJob) -> Path:

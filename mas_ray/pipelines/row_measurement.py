@@ -13,12 +13,12 @@ from mas_ray.config.cascade import CascadeConfig
 from mas_ray.config.published import AblationRow
 from mas_ray.evaluation.protocol import evaluate_comparison
 from mas_ray.evaluation.record import SupervisedErrors
-from mas_ray.evaluation.supervised_postprocess import supervised_errors
+from mas_ray.evaluation.supervised_postprocess import ALPHAS, supervised_errors
 from mas_ray.inference import PoseEstimator
 from mas_ray.pipelines.ablation_training import KeyedDataset, reconstruction
 from mas_ray.pipelines.evaluate_split import SplitComparison, compare_with_reference
 from mas_ray.pipelines.progress import note
-from mas_ray.reporting.ablations import MeasuredRow
+from mas_ray.reporting.measured_row import MeasuredRow
 from mas_ray.shards.manifest import SplitName, file_sha256
 from mas_ray.shards.write import write_text
 from mas_ray.skeleton import H36M_18
@@ -80,11 +80,16 @@ def measure_row(
         )
 
     found = compare(SPLIT)
-    supervised: SupervisedErrors | None = None
+    supervised: tuple[SupervisedErrors, ...] = ()
     if row.supervised_postprocess:
-        note(f"{title}: a linear map is fitted to the labels of the training split")
+        note(f"{title}: maps are fitted to the labels of the training split")
         train = compare("train")
-        supervised = supervised_errors(train.comparison, found.comparison, H36M_18, train_subjects=train.subjects)
+        supervised = tuple(
+            supervised_errors(
+                train.comparison, found.comparison, H36M_18, train_subjects=train.subjects, regressor=regressor
+            )
+            for regressor in ALPHAS
+        )
     return MeasuredRow(
         name=row.name,
         reconstruction=reconstruction(networks, cascade, dataset.open(SPLIT, cascade)),

@@ -24,8 +24,8 @@ from mas_ray.pipelines.claim import RunRecord
 from mas_ray.pipelines.row_measurement import measure_row, recorded, reference_digests
 from mas_ray.pipelines.run_folder import read_cascade_result, read_job
 from mas_ray.pipelines.sweep_folder import Trial, read_sweep, read_trials, trial_folder
-from mas_ray.reporting.ablations import MeasuredRow
 from mas_ray.reporting.ablations_over_seeds import ablations_over_seeds_as_markdown
+from mas_ray.reporting.measured_row import MeasuredRow
 from mas_ray.shards.location import location
 from mas_ray.shards.manifest import file_sha256
 from mas_ray.shards.write import write_text

@@ -1,9 +1,9 @@
-"""The ablations as Markdown: measured beside published, and what each component of ours does."""
+"""The paper's tables as Markdown: measured beside published, and what each component of ours does."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, fields
+from dataclasses import fields
 
 from mas_ray.config.ablations import (
     with_background,
@@ -25,11 +25,12 @@ from mas_ray.config.ablations import (
 )
 from mas_ray.config.published import FIG_4, PAPER, TABLE_4, TABLE_5, AblationRow, Figures
 from mas_ray.evaluation.left_right import HANDLINGS, Handling
-from mas_ray.evaluation.record import Evaluation, SupervisedErrors
 from mas_ray.evaluation.summary import Summary, summarise
 from mas_ray.evaluation.table_figures import figures, figures_after_postprocess
 from mas_ray.reporting import markdown
 from mas_ray.reporting.beside_published import beside_published, caveats, marked
+from mas_ray.reporting.measured_row import MeasuredRow
+from mas_ray.reporting.results import results_sections
 from mas_ray.reporting.summary_columns import HANDLING_NAMES, SUMMARY_COLUMNS
 
 COMPONENTS = (
@@ -67,36 +68,31 @@ TABLE_5_NOTE = (
 )
 
 
-@dataclass(frozen=True, kw_only=True)
-class MeasuredRow:
-    """A recipe after training."""
-
-    name: str
-    """As ``AblationRow.name``."""
-    reconstruction: float
-    """Mask losses of the views' own joints on the measured split, as the recipe's last stage weighs them."""
-    evaluation: Evaluation
-    supervised: SupervisedErrors | None
-    """After SPP, which uses labels; only for a row of that kind."""
-
-
-def ablations_as_markdown(measured: Mapping[str, MeasuredRow], *, steps_share: float, seed: int) -> str:
+def tables_as_markdown(
+    measured: Mapping[str, MeasuredRow], *, steps_share: float, num_steps: int, seed: int, commit: str
+) -> str:
     """All tables.
 
     Args:
-        measured: By name, one for each of ``ABLATIONS``.
+        measured: By name: those of ``PAPER`` and of ``reporting.results``; and, for what is not of the paper, all of
+            ``COMPONENTS`` or none.
         steps_share: Share of the recipe's steps that each was trained for.
+        num_steps: The steps that this is for the whole recipe.
         seed: Of all of them.
+        commit: Of the code.
     """
     source = measured["whole"].evaluation.source
     sections = [
-        "# Ablations",
-        f"Every row is the CPU cascade with the change named, trained for {steps_share:.0%} of its steps from random "
+        "# Tables",
+        f"Every row is the CPU cascade with the change named, trained for {steps_share:.0%} of its steps (the whole "
+        f"recipe: {num_steps:,} of four frame sets each; the paper's has 45 epochs of Human3.6M) from random "
         f"weights with seed {seed}, without labels: in one process, on the CPU, without Ray. Stages go on from each "
         f"other's last weights; no checkpoint is selected. Measured on {source.num_frame_sets} frame sets of the "
-        f"{source.split} split against: {source.reference}.",
-        "Published figures are of Human3.6M, so only their order can be compared. All figures are errors: lower is "
-        "better. With one seed and so short a training, small differences mean nothing.",
+        f"{source.split} split against: {source.reference}. Commit {commit}.",
+        "**A rehearsal.** Published figures are of other data, a far larger network and a far longer training, so none "
+        "of ours compares with the one beside it; at best their order does. With one seed and so short a training, "
+        "small differences mean nothing. A dash: not run, or not published.",
+        *results_sections(measured),
         "## Table 4",
         TABLE_4_NOTE,
         beside_published(TABLE_4, [row_figures(measured[row.name]) for row in TABLE_4]),
@@ -105,11 +101,7 @@ def ablations_as_markdown(measured: Mapping[str, MeasuredRow], *, steps_share: f
         beside_published(TABLE_5, [row_figures(measured[row.name]) for row in TABLE_5]),
         "## Fig. 4",
         _cascade_or_not(measured),
-        "## One component at a time",
-        "What this project adds to the paper, and what the paper leaves open or only argues for. In brackets the "
-        "change against the whole recipe. Raw: names as predicted; oracle: as in Table 4. 1-view: poses of one view "
-        "alone.",
-        _components(measured),
+        *(_component_sections(measured) if all(row.name in measured for row in COMPONENTS) else ()),
         "## All figures",
         "2D errors in % of the crop (all joints, trunk, legs, arms), poses in mm. Raw: names as predicted. Global "
         "bit: one exchange for the whole split, where knees would bend backwards. Oracle: as in Table 4. r in %.",
@@ -118,10 +110,20 @@ def ablations_as_markdown(measured: Mapping[str, MeasuredRow], *, steps_share: f
     return "\n\n".join(sections) + "\n"
 
 
+def _component_sections(measured: Mapping[str, MeasuredRow]) -> tuple[str, ...]:
+    return (
+        "## One component at a time",
+        "What this project adds to the paper, and what the paper leaves open or only argues for. In brackets the "
+        "change against the whole recipe. Raw: names as predicted; oracle: as in Table 4. 1-view: poses of one view "
+        "alone.",
+        _components(measured),
+    )
+
+
 def row_figures(found: MeasuredRow) -> Figures:
     """What Tables 4 and 5 show of a row: after SPP, if it is of that kind."""
-    if found.supervised is not None:
-        return figures_after_postprocess(found.supervised)
+    if found.supervised:
+        return figures_after_postprocess(found.supervised[0])
     return figures(found.evaluation, "oracle_pose")
 
 
@@ -189,7 +191,7 @@ def _components(measured: Mapping[str, MeasuredRow]) -> str:
 def _everything(measured: Mapping[str, MeasuredRow]) -> str:
     rows = [["", "left and right", *(heading for heading, _ in SUMMARY_COLUMNS.values()), "r %"]]
     for name, found in measured.items():
-        if found.supervised is not None:
+        if found.supervised:
             continue
         ratio = found.evaluation.ambiguity_ratio
         for number, handling in enumerate(HANDLINGS):

@@ -12,11 +12,11 @@ from mas_ray.reporting import markdown
 from mas_ray.reporting.ablations import (
     TABLE_4_NOTE,
     TABLE_5_NOTE,
-    MeasuredRow,
     row_figures,
     whether_the_cascade_pays,
 )
 from mas_ray.reporting.beside_published import beside_published, caveats, marked, seeds_of
+from mas_ray.reporting.measured_row import MeasuredRow
 
 Measured = Mapping[str, Mapping[int, MeasuredRow]]
 """By the name of a row, and by seed. A row that was not trained is not there."""

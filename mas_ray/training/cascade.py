@@ -37,7 +37,13 @@ def run_cascade(cascade: CascadeConfig, train: FrameSets, *, skeleton: Skeleton)
 
 
 def run_cascade_stage(
-    cascade: CascadeConfig, index: int, train: FrameSets, *, before: TrainState | None, skeleton: Skeleton
+    cascade: CascadeConfig,
+    index: int,
+    train: FrameSets,
+    *,
+    before: TrainState | None,
+    skeleton: Skeleton,
+    single_view: FrameSets | None = None,
 ) -> Iterator[CascadeStep]:
     """Train one stage on the CPU; one yield per optimiser step.
 
@@ -47,9 +53,10 @@ def run_cascade_stage(
         train: The training split.
         before: What the stage before it left; None for the first one.
         skeleton: The skeleton.
+        single_view: Frame sets of single views, if the stage has a share of them.
 
     Raises:
-        ValueError: The stage has a teacher, and no stage is before it.
+        ValueError: The stage has a share of single views, and there are none; or a teacher, and no stage is before it.
     """
     stage = cascade.stages[index]
     state = create_state(cascade, skeleton, torch.device("cpu"))
@@ -61,7 +68,7 @@ def run_cascade_stage(
     elif stage.teacher is not None:
         raise ValueError(f"teacher: no stage comes before {stage.name!r} to teach it")
     objective = StageObjective(state.detector, state.shape_prior, stage=stage, cascade=cascade, skeleton=skeleton)
-    for metrics in run_stage(state, objective, train, cascade=cascade, stage=index):
+    for metrics in run_stage(state, objective, train, cascade=cascade, stage=index, single_view=single_view):
         yield CascadeStep(stage=stage, metrics=metrics, state=state)
 
 

@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -48,8 +49,11 @@ def test_a_sweep_is_measured_in_its_own_folder_if_no_other_is_named(jobs, monkey
 def test_without_a_dataset_it_is_the_one_of_learn(jobs, monkeypatch):
     dataset = learn_pipeline.LearningDataset(manifest=Path("x/m.json"), annotations=Path("x/a"))
     monkeypatch.setattr(learn_pipeline, "learning_dataset", lambda job: dataset)
+    monkeypatch.setattr(learn_pipeline, "single_view_dataset", lambda job: Path("x/alone.json"))
     assert run([]) == 0
-    assert jobs == [TablesJob(manifest="x/m.json", annotations="x/a")]
+    assert run(["--corpus", "synthetic", "--components"]) == 0
+    made = TablesJob(manifest="x/m.json", annotations="x/a", single_view_manifest="x/alone.json")
+    assert jobs == [made, replace(made, components=True)]
 
 
 @pytest.mark.usefixtures("jobs")
@@ -59,7 +63,7 @@ def test_wrong_flags_are_one_line_before_anything_is_made(monkeypatch):
         run(["--manifest", "m.json"])
     with pytest.raises(ValueError, match=r"^--annotations: name the folder of reference joints"):
         run(["--sweep", "s"])
-    with pytest.raises(ValueError, match=r"^--steps-share, --seed: a sweep has been trained"):
+    with pytest.raises(ValueError, match=r"^--steps-share, --seed, --components: a sweep has been trained"):
         run(["--sweep", "s", "--annotations", "a", "--seed", "1"])
     with pytest.raises(ValueError, match=r"^steps_share: expected more than 0 and at most 1, got 2"):
         run(["--steps-share", "2"])

@@ -141,9 +141,9 @@ def test_the_row_with_labels_is_of_the_trial_without_them(two_training_subjects,
     pipeline.sweep_tables(job)
     plain, with_labels = _record(job)["rows"]
     assert (plain["trial"], with_labels["trial"]) == (0, 0)
-    assert plain["row"]["supervised"] is None
+    assert plain["row"]["supervised"] == []
     assert with_labels["row"]["name"] == "with_points+without_arm_search+spp"
-    assert with_labels["row"]["supervised"]["num_training_poses"] == 16
+    assert with_labels["row"]["supervised"][0]["num_training_poses"] == 16
 
 
 def test_a_trial_is_left_out_if_it_is_not_what_its_values_stand_for(tiny_dataset, tmp_path):

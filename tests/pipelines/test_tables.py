@@ -8,15 +8,18 @@ from pathlib import Path
 
 import pytest
 import torch
+from single_views import write_single_views
 
 from mas_ray.annotations import read_reference, write_reference
 from mas_ray.config.ablations import brief
 from mas_ray.config.cascade import CascadeConfig, cpu_cascade
 from mas_ray.config.jobs import TablesJob
+from mas_ray.config.published import MIXED_VIEW_FINETUNE, MULTI_VIEW_FINETUNE
 from mas_ray.pipelines import ablation_training
 from mas_ray.pipelines import tables as pipeline
 from mas_ray.reporting.ablations import ABLATIONS
 from mas_ray.reporting.beside_published import marked
+from mas_ray.reporting.results import RESULTS
 from mas_ray.shards.manifest import read_manifest, write_manifest
 from mas_ray.skeleton import H36M_18
 from mas_ray.training.cascade import run_cascade, run_cascade_stage
@@ -59,8 +62,9 @@ def trained(monkeypatch) -> list[int]:
 
 def _only(monkeypatch, *names: str) -> None:
     """Some of the rows, and their names in place of the tables."""
-    monkeypatch.setattr(pipeline, "ABLATIONS", [row for row in ABLATIONS if row.name in names])
-    monkeypatch.setattr(pipeline, "ablations_as_markdown", lambda measured, **_: " ".join(measured))
+    rows = (*ABLATIONS, *(result.recipe for result in RESULTS))
+    monkeypatch.setattr(pipeline, "_rows", lambda job: [row for row in rows if row.name in names])
+    monkeypatch.setattr(pipeline, "tables_as_markdown", lambda measured, **_: " ".join(measured))
 
 
 def _records(job: TablesJob) -> dict[str, str]:
@@ -103,11 +107,13 @@ def test_the_row_with_labels_is_trained_without_them(job, trained, monkeypatch):
     pipeline.tables(job)
     assert trained == [0]
     plain, with_labels = (json.loads(_records(job)[name]) for name in (points, f"{points}+spp"))
-    assert plain["supervised"] is None
+    assert plain["supervised"] == []
     assert plain["evaluation"]["accuracy"] == with_labels["evaluation"]["accuracy"]
-    assert with_labels["supervised"]["num_training_poses"] == 16
+    linear, network = with_labels["supervised"]
+    assert (linear["regressor"], network["regressor"]) == ("linear", "two_hidden_layers")
+    assert linear["num_training_poses"] == network["num_training_poses"] == 16
     keypoints = plain["evaluation"]["accuracy"][0]["keypoints"]
-    assert with_labels["supervised"]["percent_of_crop"] < keypoints["percent_of_crop"]
+    assert linear["percent_of_crop"] < keypoints["percent_of_crop"]
 
 
 def test_weights_are_the_same_bit_by_bit_whatever_the_annotations_say(job, tmp_path, monkeypatch):
@@ -181,8 +187,11 @@ def test_what_is_missing_is_said_before_anything_is_trained(job, trained):
 
 
 @pytest.mark.slow
-def test_every_recipe_can_be_trained_and_stands_in_the_tables(job):
-    text = pipeline.tables(job)
-    for row in ABLATIONS:
+def test_every_recipe_can_be_trained_and_stands_in_the_tables(job, tmp_path):
+    alone = write_single_views(tmp_path / "alone", Path(job.manifest))
+    text = pipeline.tables(replace(job, components=True, single_view_manifest=str(alone)))
+    for row in (*ABLATIONS, MULTI_VIEW_FINETUNE, MIXED_VIEW_FINETUNE):
         assert f"\n| {marked(row)} |" in text
-    assert set(_records(job)) == {row.name for row in ABLATIONS}
+    assert set(_records(job)) == {row.name for row in ABLATIONS} | {row.recipe.name for row in RESULTS}
+    (mixed,) = (line for line in text.splitlines() if line.startswith("| Mixed-view ft |"))
+    assert not mixed.startswith("| Mixed-view ft | - |")

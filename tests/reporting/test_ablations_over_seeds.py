@@ -17,7 +17,7 @@ GEODESIC = "without_geodesic"
 
 def _row(name: str, *, percent: float = 4.0, mpjpe_mm: float = 90.0, reconstruction: float = 0.5) -> MeasuredRow:
     evaluation = made_up_evaluation(percent=percent, mpjpe_mm=mpjpe_mm)
-    return MeasuredRow(name=name, reconstruction=reconstruction, evaluation=evaluation, supervised=None)
+    return MeasuredRow(name=name, reconstruction=reconstruction, evaluation=evaluation, supervised=())
 
 
 def _whole(*values: float) -> dict[str, dict[int, MeasuredRow]]:

@@ -63,6 +63,20 @@ def learning_corpus(front_cue: FrontCue) -> SyntheticConfig:
     )
 
 
+def single_view_corpus(front_cue: FrontCue) -> SyntheticConfig:
+    """People who are not in ``learning_corpus``, each seen by one camera: 480 instants, for mixed-view training."""
+    return SyntheticConfig(
+        num_subjects=40,
+        takes_per_subject=1,
+        instants_per_take=12,
+        num_cameras=1,
+        fps=5,
+        front_cue=front_cue,
+        write_masks=True,
+        seed=2025,
+    )
+
+
 LEARNING_SPLIT = SplitBySubject(
     validation=("s28", "s29", "s30", "s31"), test=("s32", "s33", "s34", "s35", "s36", "s37", "s38", "s39")
 )
