@@ -89,7 +89,10 @@ def _sigterm_as_ctrl_c(terminated: threading.Event) -> Generator[None]:
 
     def interrupt(signal_number: int, frame: FrameType | None) -> None:
         terminated.set()
-        signal.raise_signal(signal.SIGINT)
+        if callable(signal.getsignal(signal.SIGINT)):
+            signal.raise_signal(signal.SIGINT)
+        else:  # a shell's background process begins with Ctrl-C ignored
+            raise KeyboardInterrupt
 
     before = signal.signal(signal.SIGTERM, interrupt)
     try:

@@ -56,16 +56,20 @@ def test_errors_are_one_line_and_a_status(error, status, text, capsys, monkeypat
     assert text in capsys.readouterr().err
 
 
-def test_sigterm_ends_a_verb_as_ctrl_c_does(capsys):
-    """Whoever has taken SIGINT over by then gets it; the status says which signal came."""
-    before = signal.getsignal(signal.SIGTERM)
+@pytest.mark.parametrize("ctrl_c", [signal.default_int_handler, signal.SIG_IGN])
+def test_sigterm_ends_a_verb_as_ctrl_c_does(ctrl_c, capsys):
+    """Whoever has taken SIGINT over by then gets it, if it is not ignored; the status says which signal came."""
+    before, ctrl_c_before = signal.getsignal(signal.SIGTERM), signal.signal(signal.SIGINT, ctrl_c)
 
     def run():
         os.kill(os.getpid(), signal.SIGTERM)
         time.sleep(10)
         return 0
 
-    assert run_verb("train", run) == 143
+    try:
+        assert run_verb("train", run) == 143
+    finally:
+        signal.signal(signal.SIGINT, ctrl_c_before)
     assert capsys.readouterr().err == "mas-ray: terminated; run the same command again to go on\n"
     assert signal.getsignal(signal.SIGTERM) == before
 
