@@ -79,7 +79,7 @@ def read_calibrations(path: Path) -> dict[str, Calibration]:
         name = table.name or key
         if name in calibrations:
             raise ValueError(f"{path}: {key}.name: another camera is called {name!r} too")
-        calibrations[name] = _calibration(table)
+        calibrations[name] = calibration_of(table)
     return dict(sorted(calibrations.items()))
 
 
@@ -111,7 +111,8 @@ def _json_tables(path: Path) -> dict[str, Any]:
     return data["cameras"]
 
 
-def _calibration(table: CameraTable) -> Calibration:
+def calibration_of(table: CameraTable) -> Calibration:
+    """The camera of a table; metres become millimetres."""
     return Calibration(
         width_px=int(table.size[0]),
         height_px=int(table.size[1]),

@@ -3,7 +3,7 @@
 ::
 
     <take>/videos/<camera>.mp4           or another of ``VIDEO_SUFFIXES``
-           calibration/<any>.toml|json   optional; see ``calibration_files``
+           calibration/<any>.toml|json   optional; see ``calibration_files``; or <camera>.yml of each, as OpenCV writes
            take.json                     optional: {"subject": ..., "action": ...}
            masks/<camera>.mp4            optional; or masks/<camera>/<frame:06d>.png, or Human3.6M's <camera>.mat
            backgrounds/<camera>.png      optional: the empty scene
@@ -22,10 +22,10 @@ from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Protocol, runtime_checkable
+from typing import Protocol, TypeVar, runtime_checkable
 
 from mas_ray.config import codec
-from mas_ray.corpora import calibration_files
+from mas_ray.corpora import calibration_files, opencv_calibration
 from mas_ray.corpora.names import escaped, printable, take_ids
 from mas_ray.corpora.take import Calibration, Clip, Take
 
@@ -223,25 +223,28 @@ def _is_picture(entry: Entry) -> bool:
 
 def _calibrations(store: Store, folder: str, videos: dict[str, str]) -> dict[str, Calibration]:
     """The cameras of a take, which must be those of its videos."""
-    entries = [
-        entry
-        for entry in _visible(store, folder)
-        if not entry.is_folder and entry.name.endswith(calibration_files.SUFFIXES)
-    ]
-    if len(entries) != 1:
-        found = ", ".join(printable(entry.name) for entry in entries) or "none"
+    entries = [entry for entry in _visible(store, folder) if not entry.is_folder]
+    single = [entry for entry in entries if entry.name.endswith(opencv_calibration.SUFFIXES)]
+    of_all = [entry for entry in entries if entry.name.endswith(calibration_files.SUFFIXES)]
+    if len(of_all) + bool(single) != 1:
+        found = ", ".join(printable(entry.name) for entry in [*of_all, *single]) or "none"
         raise BadSourceError(
             "bad_layout",
-            f"{printable(folder)}: expected one {' or '.join(calibration_files.SUFFIXES)} file, found {found}",
+            f"{printable(folder)}: expected one {' or '.join(calibration_files.SUFFIXES)} file, or "
+            f"{' or '.join(opencv_calibration.SUFFIXES)} files of one camera each, found {found}",
         )
-    if entries[0].fault is not None:
-        raise entries[0].fault
-    name = f"{folder}/{entries[0].name}"
-    with store.local_file(name) as path:
-        try:
-            cameras = calibration_files.read_calibrations(path)
-        except (ValueError, RecursionError) as error:
-            raise BadSourceError("bad_calibration", str(error).replace(str(path), printable(name))) from None
+    for entry in [*of_all, *single]:
+        if entry.fault is not None:
+            raise entry.fault
+    if single:
+        name = folder
+        cameras = {
+            Path(entry.name).stem: _read(store, f"{folder}/{entry.name}", opencv_calibration.read_opencv_calibration)
+            for entry in single
+        }
+    else:
+        name = f"{folder}/{of_all[0].name}"
+        cameras = _read(store, name, calibration_files.read_calibrations)
     for view, video in videos.items():
         if view not in cameras:
             known = ", ".join(cameras)
@@ -252,6 +255,17 @@ def _calibrations(store: Store, folder: str, videos: dict[str, str]) -> dict[str
         if camera not in videos:
             raise BadSourceError("bad_calibration", f"{printable(name)}: camera {camera!r} has no video")
     return cameras
+
+
+_T = TypeVar("_T")
+
+
+def _read(store: Store, name: str, read: Callable[[Path], _T]) -> _T:
+    with store.local_file(name) as path:
+        try:
+            return read(path)
+        except (ValueError, RecursionError) as error:
+            raise BadSourceError("bad_calibration", str(error).replace(str(path), printable(name))) from None
 
 
 def _description(store: Store, name: str) -> TakeDescription:
