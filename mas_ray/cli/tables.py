@@ -9,7 +9,7 @@ from typing import Literal
 
 import tyro
 
-from mas_ray.config.jobs import LearnJob, SweepTablesJob, TablesJob
+from mas_ray.config.jobs import CollectedTablesJob, LearnJob, RowEvaluation, SweepTablesJob, TablesJob
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -22,6 +22,9 @@ class Flags:
     corpus: Literal["synthetic"] = "synthetic"
     """What is learned from if no manifest is named: the dataset of `mas-ray learn`, and single views of other people
     for Table 3; they are made first if need be (with Ray)."""
+    evaluations: tuple[str, ...] = ()
+    """Train nothing: collect evaluations, each as ROW=FOLDER, such as whole=evaluations/human36m; rows are what is
+    taken away, as in tables.json. What is not named is blank."""
     sweep: str = ""
     """Folder of a sweep of the paper's ablations, as jobs/ablations.py makes it; finished trials are measured."""
     manifest: str = ""
@@ -45,12 +48,14 @@ class Flags:
 def run(argv: Sequence[str]) -> int:
     """Measure, and print the tables."""
     job = job_of(argv)
-    return show(job if job.manifest or isinstance(job, SweepTablesJob) else _with_learning_dataset(job))
+    return show(_with_learning_dataset(job) if isinstance(job, TablesJob) and not job.manifest else job)
 
 
-def job_of(argv: Sequence[str]) -> TablesJob | SweepTablesJob:
+def job_of(argv: Sequence[str]) -> TablesJob | SweepTablesJob | CollectedTablesJob:
     """The job that a command line stands for; without a manifest it is for the dataset of mas-ray learn."""
     flags = tyro.cli(Flags, args=argv, prog="mas-ray tables", description=Flags.__doc__)
+    if flags.evaluations:
+        return _collected(flags)
     if flags.sweep:
         return _of_sweep(flags)
     job = TablesJob(
@@ -65,6 +70,18 @@ def job_of(argv: Sequence[str]) -> TablesJob | SweepTablesJob:
     if bool(job.manifest) != bool(job.annotations):
         raise ValueError("--manifest, --annotations: name both, or neither for the dataset of mas-ray learn")
     return job
+
+
+def _collected(flags: Flags) -> CollectedTablesJob:
+    if flags != Flags(evaluations=flags.evaluations, output=flags.output):
+        raise ValueError("--evaluations: takes no other flag but --output")
+    pairs = [pair.partition("=") for pair in flags.evaluations]
+    if wrong := [row for row, _, evaluation in pairs if not evaluation]:
+        raise ValueError(f"--evaluations: expected ROW=FOLDER, got {wrong[0]!r}")
+    return CollectedTablesJob(
+        evaluations=tuple(RowEvaluation(row=row, evaluation=evaluation) for row, _, evaluation in pairs),
+        output=flags.output or "tables",
+    )
 
 
 def _of_sweep(flags: Flags) -> SweepTablesJob:
@@ -92,8 +109,14 @@ def _with_learning_dataset(job: TablesJob) -> TablesJob:
     )
 
 
-def show(job: TablesJob | SweepTablesJob) -> int:
+def show(job: TablesJob | SweepTablesJob | CollectedTablesJob) -> int:
     """Run a tables job and print what it measured."""
+    if isinstance(job, CollectedTablesJob):
+        from mas_ray.pipelines.collected_tables import collected_tables  # torch loads only now
+
+        print(collected_tables(job))
+        print(f"wrote {Path(job.output) / 'tables.md'}")
+        return 0
     if isinstance(job, SweepTablesJob):
         from mas_ray.pipelines.sweep_tables import sweep_tables  # torch loads only now
 

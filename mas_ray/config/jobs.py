@@ -295,6 +295,30 @@ class SweepTablesJob:
     """``manifest.json`` of the dataset that the sweep trained on; None: where it was then."""
 
 
+@dataclass(frozen=True, kw_only=True)
+class RowEvaluation:
+    """A row of the tables and where it was evaluated."""
+
+    row: str
+    """What is taken away, as the tables name it: ``whole``, ``without_geodesic``, ``with_mixed_view_finetune``, …"""
+    evaluation: str
+    """Folder of an EvaluateJob's output."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class CollectedTablesJob:
+    """Put evaluations that are there beside the published tables; what was not run is blank."""
+
+    evaluations: tuple[RowEvaluation, ...]
+    """The corpus of each says where it stands: MPI-INF-3DHP's in Table 2 and a column of Table 3."""
+    output: str
+    """Folder of ``tables.md``."""
+
+    def __post_init__(self) -> None:
+        if not self.evaluations:
+            raise ValueError("evaluations: name at least one")
+
+
 def _check_places(job: IngestJob | TrainJob, *names: str) -> None:
     """An empty path would be the working directory."""
     for name in names:

@@ -18,6 +18,7 @@ from urllib.parse import urlsplit
 from mas_ray import __version__
 from mas_ray.config import codec
 from mas_ray.config.jobs import (
+    CollectedTablesJob,
     DemoJob,
     EvaluateJob,
     IngestJob,
@@ -37,6 +38,7 @@ Job = (
     | LearnJob
     | PredictJob
     | ReportJob
+    | CollectedTablesJob
     | SweepTablesJob
     | TablesJob
     | TrainJob
@@ -50,6 +52,7 @@ VERBS: Mapping[type, str] = {
     LearnJob: "learn",
     PredictJob: "predict",
     ReportJob: "report",
+    CollectedTablesJob: "tables",
     SweepTablesJob: "tables",
     TablesJob: "tables",
     TrainJob: "train",

@@ -18,7 +18,7 @@ from mas_ray.config.published import MIXED_VIEW_FINETUNE, PAPER, AblationRow
 from mas_ray.evaluation.record import FORMAT as EVALUATION
 from mas_ray.pipelines.ablation_training import KeyedDataset, open_dataset, train_recipe
 from mas_ray.pipelines.row_measurement import SPLIT, measure_row, recorded, reference_digests
-from mas_ray.reporting.ablations import COMPONENTS, tables_as_markdown
+from mas_ray.reporting.ablations import COMPONENTS, rehearsal, tables_as_markdown
 from mas_ray.reporting.measured_row import MeasuredRow
 from mas_ray.reporting.results import RESULTS
 from mas_ray.shards.location import location
@@ -63,13 +63,14 @@ def tables(job: TablesJob) -> str:
             title,
             functools.partial(_train_and_measure, row, cascade, job, dataset, title=title, single_view=single_view),
         )
-    text = tables_as_markdown(
-        measured,
+    intro = rehearsal(
+        next(iter(measured.values())).evaluation.source,
         steps_share=job.steps_share,
         num_steps=sum(stage.num_epochs * (whole.steps_per_epoch or 0) for stage in whole.stages),
         seed=job.seed,
         commit=git_commit(Path(mas_ray.__file__).parent) or "unknown",
     )
+    text = tables_as_markdown(measured, intro)
     record = Tables(format=FORMAT, job=job, rows=tuple(measured.values()))
     write_text(folder / "tables.json", codec.dumps(record))
     write_text(folder / "tables.md", text)

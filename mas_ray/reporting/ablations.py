@@ -25,6 +25,7 @@ from mas_ray.config.ablations import (
 )
 from mas_ray.config.published import FIG_4, PAPER, TABLE_4, TABLE_5, AblationRow, Figures
 from mas_ray.evaluation.left_right import HANDLINGS, Handling
+from mas_ray.evaluation.record import EvaluationSource
 from mas_ray.evaluation.summary import Summary, summarise
 from mas_ray.evaluation.table_figures import figures, figures_after_postprocess
 from mas_ray.reporting import markdown
@@ -68,37 +69,48 @@ TABLE_5_NOTE = (
 )
 
 
-def tables_as_markdown(
-    measured: Mapping[str, MeasuredRow], *, steps_share: float, num_steps: int, seed: int, commit: str
-) -> str:
-    """All tables.
+def rehearsal(source: EvaluationSource, *, steps_share: float, num_steps: int, seed: int, commit: str) -> str:
+    """What rows that were trained briefly are worth.
 
     Args:
-        measured: By name: those of ``PAPER`` and of ``reporting.results``; and, for what is not of the paper, all of
-            ``COMPONENTS`` or none.
+        source: Of their evaluations.
         steps_share: Share of the recipe's steps that each was trained for.
         num_steps: The steps that this is for the whole recipe.
         seed: Of all of them.
         commit: Of the code.
     """
-    source = measured["whole"].evaluation.source
-    sections = [
-        "# Tables",
+    return (
         f"Every row is the CPU cascade with the change named, trained for {steps_share:.0%} of its steps (the whole "
         f"recipe: {num_steps:,} of four frame sets each; the paper's has 45 epochs of Human3.6M) from random "
         f"weights with seed {seed}, without labels: in one process, on the CPU, without Ray. Stages go on from each "
         f"other's last weights; no checkpoint is selected. Measured on {source.num_frame_sets} frame sets of the "
-        f"{source.split} split against: {source.reference}. Commit {commit}.",
+        f"{source.split} split against: {source.reference}. Commit {commit}.\n\n"
         "**A rehearsal.** Published figures are of other data, a far larger network and a far longer training, so none "
         "of ours compares with the one beside it; at best their order does. With one seed and so short a training, "
-        "small differences mean nothing. A dash: not run, or not published.",
-        *results_sections(measured),
+        "small differences mean nothing. A dash: not run, or not published."
+    )
+
+
+def tables_as_markdown(
+    measured: Mapping[str, MeasuredRow], intro: str, *, of_3dhp: Mapping[str, MeasuredRow] | None = None
+) -> str:
+    """All tables. What is not of the paper is left out unless all of ``COMPONENTS`` were measured.
+
+    Args:
+        measured: By name; what is not there is blank.
+        intro: What was measured, and what it is worth.
+        of_3dhp: The same on MPI-INF-3DHP, for Table 2 and a column of Table 3; None: the rows measured stand in.
+    """
+    sections = [
+        "# Tables",
+        intro,
+        *results_sections(measured, measured if of_3dhp is None else of_3dhp),
         "## Table 4",
         TABLE_4_NOTE,
-        beside_published(TABLE_4, [row_figures(measured[row.name]) for row in TABLE_4]),
+        beside_published(TABLE_4, [_figures_of(measured, row) for row in TABLE_4]),
         "## Table 5",
         TABLE_5_NOTE,
-        beside_published(TABLE_5, [row_figures(measured[row.name]) for row in TABLE_5]),
+        beside_published(TABLE_5, [_figures_of(measured, row) for row in TABLE_5]),
         "## Fig. 4",
         _cascade_or_not(measured),
         *(_component_sections(measured) if all(row.name in measured for row in COMPONENTS) else ()),
@@ -120,6 +132,10 @@ def _component_sections(measured: Mapping[str, MeasuredRow]) -> tuple[str, ...]:
     )
 
 
+def _figures_of(measured: Mapping[str, MeasuredRow], row: AblationRow) -> Figures:
+    return row_figures(measured[row.name]) if row.name in measured else Figures()
+
+
 def row_figures(found: MeasuredRow) -> Figures:
     """What Tables 4 and 5 show of a row: after SPP, if it is of that kind."""
     if found.supervised:
@@ -129,15 +145,16 @@ def row_figures(found: MeasuredRow) -> Figures:
 
 def _cascade_or_not(measured: Mapping[str, MeasuredRow]) -> str:
     rows = [["", "mask reconstruction loss", "2D % oracle"]]
+    losses: list[float | None] = []
     for row in FIG_4:
-        found = measured[row.name]
-        percent = summarise(found.evaluation, "oracle_pose").percent_of_crop
-        rows.append([marked(row), f"{found.reconstruction:.3f}", markdown.figure(percent, 2)])
-    one_stage, untaught, whole = (measured[row.name].reconstruction for row in FIG_4)
-    split = measured["whole"].evaluation.source.split
+        found = measured.get(row.name)
+        losses.append(found and found.reconstruction)
+        percent = found and summarise(found.evaluation, "oracle_pose").percent_of_crop
+        rows.append([marked(row), markdown.figure(losses[-1], 3), markdown.figure(percent, 2)])
+    one_stage, untaught, whole = losses
     return (
         f"{markdown.table(rows)}\n\n{whether_the_cascade_pays(one_stage=one_stage, untaught=untaught, whole=whole)} "
-        f"All losses are of the views' own joints, with the last stage's bones and weights, on the {split} split, "
+        f"All losses are of the views' own joints, with the last stage's bones and weights, on the split measured, "
         "after equally many steps.\n\n" + "\n".join(f"- {caveat}" for caveat in caveats(FIG_4))
     )
 

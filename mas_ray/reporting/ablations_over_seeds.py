@@ -83,7 +83,9 @@ def _fig_4(measured: Measured, *, split: str) -> str:
     losses: list[float | None] = []
     for row in FIG_4:
         found = list(measured.get(row.name, {}).values())
-        loss, loss_deviation = mean_and_deviation([each.reconstruction for each in found])
+        loss, loss_deviation = mean_and_deviation(
+            [each.reconstruction for each in found if each.reconstruction is not None]
+        )
         means, spread = figures_over_seeds([row_figures(each) for each in found])
         rows.append(
             [

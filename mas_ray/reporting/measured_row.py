@@ -13,8 +13,9 @@ class MeasuredRow:
 
     name: str
     """As ``AblationRow.name``."""
-    reconstruction: float
-    """Mask losses of the views' own joints on the measured split, as the recipe's last stage weighs them."""
+    reconstruction: float | None
+    """Mask losses of the views' own joints on the measured split, as the recipe's last stage weighs them; None if they
+    were not taken."""
     evaluation: Evaluation
     supervised: tuple[SupervisedErrors, ...]
     """After SPP by each of its maps, the linear one first, which uses labels; only for a row of that kind."""

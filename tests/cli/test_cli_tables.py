@@ -6,7 +6,8 @@ from pathlib import Path
 import pytest
 
 from mas_ray.cli.tables import run
-from mas_ray.config.jobs import SweepTablesJob, TablesJob
+from mas_ray.config.jobs import CollectedTablesJob, RowEvaluation, SweepTablesJob, TablesJob
+from mas_ray.pipelines import collected_tables as collected_pipeline
 from mas_ray.pipelines import learn as learn_pipeline
 from mas_ray.pipelines import sweep_tables as sweep_pipeline
 from mas_ray.pipelines import tables as pipeline
@@ -67,3 +68,16 @@ def test_wrong_flags_are_one_line_before_anything_is_made(monkeypatch):
         run(["--sweep", "s", "--annotations", "a", "--seed", "1"])
     with pytest.raises(ValueError, match=r"^steps_share: expected more than 0 and at most 1, got 2"):
         run(["--steps-share", "2"])
+
+
+def test_evaluations_are_collected(jobs, monkeypatch, capsys):
+    seen: list[CollectedTablesJob] = []
+    monkeypatch.setattr(collected_pipeline, "collected_tables", lambda job: seen.append(job) or "# Tables")
+    assert run(["--evaluations", "whole=e/h36m", "without_depth=e/d", "--output", "out"]) == 0
+    rows = (RowEvaluation(row="whole", evaluation="e/h36m"), RowEvaluation(row="without_depth", evaluation="e/d"))
+    assert seen == [CollectedTablesJob(evaluations=rows, output="out")]
+    assert not jobs
+    with pytest.raises(ValueError, match=r"^--evaluations: expected ROW=FOLDER, got 'whole'"):
+        run(["--evaluations", "whole"])
+    with pytest.raises(ValueError, match=r"^--evaluations: takes no other flag"):
+        run(["--evaluations", "whole=e", "--seed", "3"])

@@ -78,7 +78,7 @@ def test_a_file_with_another_kind_of_job(capsys, tmp_path):
     path = tmp_path / "odd.py"
     path.write_text("JOB = 3\n")
     assert main(["submit", str(path)]) == 1
-    assert "JOB is a int, expected one of DemoJob, EvaluateJob" in capsys.readouterr().err
+    assert "JOB is a int, expected one of CollectedTablesJob, DemoJob, EvaluateJob" in capsys.readouterr().err
 
 
 def test_nobody_answers(capsys, job_file):

@@ -64,7 +64,7 @@ def _only(monkeypatch, *names: str) -> None:
     """Some of the rows, and their names in place of the tables."""
     rows = (*ABLATIONS, *(result.recipe for result in RESULTS))
     monkeypatch.setattr(pipeline, "_rows", lambda job: [row for row in rows if row.name in names])
-    monkeypatch.setattr(pipeline, "tables_as_markdown", lambda measured, **_: " ".join(measured))
+    monkeypatch.setattr(pipeline, "tables_as_markdown", lambda measured, intro: " ".join(measured))
 
 
 def _records(job: TablesJob) -> dict[str, str]:

@@ -8,7 +8,7 @@ from made_up_evaluation import made_up_evaluation
 from mas_ray.config.cascade import cpu_cascade
 from mas_ray.config.published import PAPER
 from mas_ray.evaluation.record import SupervisedErrors
-from mas_ray.reporting.ablations import ABLATIONS, COMPONENTS, tables_as_markdown
+from mas_ray.reporting.ablations import ABLATIONS, COMPONENTS, rehearsal, tables_as_markdown
 from mas_ray.reporting.beside_published import marked
 from mas_ray.reporting.measured_row import MeasuredRow
 from mas_ray.reporting.results import RESULTS
@@ -40,7 +40,8 @@ def _measured() -> dict[str, MeasuredRow]:
 
 
 def _text(measured: dict[str, MeasuredRow], *, seed: int = 0) -> str:
-    return tables_as_markdown(measured, steps_share=0.3, num_steps=1350, seed=seed, commit="abc123")
+    source = made_up_evaluation().source
+    return tables_as_markdown(measured, rehearsal(source, steps_share=0.3, num_steps=1350, seed=seed, commit="abc123"))
 
 
 def test_names_stand_for_recipes():
