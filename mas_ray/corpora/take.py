@@ -39,6 +39,8 @@ class Clip:
         calibration: The camera, or None where the corpus has none.
         masks: Path of provided masks (a video, or a folder of PNG files), if there are any.
         background: Path of a picture of the empty scene, if there is one.
+        chair_masks: Path of masks of the furniture (a video, or a folder of pictures), where those of the clip are of
+            all that is not green screen: MPI-INF-3DHP's (``ingest.masks.mpi_inf_3dhp``).
     """
 
     view: str
@@ -46,6 +48,7 @@ class Clip:
     calibration: Calibration | None = None
     masks: str | None = None
     background: str | None = None
+    chair_masks: str | None = None
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)

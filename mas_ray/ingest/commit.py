@@ -117,7 +117,7 @@ def take_footage(take: Take, sha256: Callable[[Path], str]) -> str:
 
 def _is_of_a_folder(clip: Clip, name: str) -> bool:
     """Whether what the files are is also a matter of their names."""
-    folder = {"video": clip.video, "masks": clip.masks}.get(name)
+    folder = {"video": clip.video, "masks": clip.masks, "chair_masks": clip.chair_masks}.get(name)
     return folder is not None and Path(folder).is_dir()
 
 
@@ -247,6 +247,8 @@ def _files(clip: Clip) -> Iterator[tuple[str, Path]]:
         yield "background", Path(clip.background)
     if clip.masks is not None:
         yield from (("masks", file) for file in _file_or_folder(Path(clip.masks)))
+    if clip.chair_masks is not None:
+        yield from (("chair_masks", file) for file in _file_or_folder(Path(clip.chair_masks)))
 
 
 def _file_or_folder(path: Path) -> list[Path]:

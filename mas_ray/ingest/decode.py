@@ -14,6 +14,7 @@ from mas_ray.config.ingest import DecodeLimits
 from mas_ray.corpora.take import Calibration, Clip
 from mas_ray.ingest.decoder_process import DecoderProcess
 from mas_ray.ingest.masks.human36m import read_matlab_masks
+from mas_ray.ingest.masks.mpi_inf_3dhp import read_studio_masks
 from mas_ray.ingest.rejects import BadTakeError
 from mas_ray.ingest.video import VideoInfo
 
@@ -53,6 +54,7 @@ class ClipSource:
         self._has_been_read = False
         self._sampled: DecoderProcess | None = None
         self._masks: DecoderProcess | None = None
+        self._chair_masks: DecoderProcess | None = None
 
     def frames(self, numbers: Sequence[int]) -> Iterator[tuple[int, Image | None]]:
         """The frames of increasing numbers, upright and undistorted RGB; None for one that does not decode.
@@ -114,7 +116,11 @@ class ClipSource:
         if clip.masks is None or not Path(clip.masks).exists():
             raise BadTakeError("unreadable_masks", f"view {clip.view}: the take provides no masks")
         undistort = _undistortion(clip.calibration, cv2.INTER_NEAREST)
-        if Path(clip.masks).is_dir():
+        if clip.chair_masks is not None:
+            self._masks = self._masks or self._open_another(clip.masks)
+            self._chair_masks = self._chair_masks or self._open_another(clip.chair_masks)
+            stream = read_studio_masks(self._masks.frames, self._chair_masks.frames, numbers)
+        elif Path(clip.masks).is_dir():
             stream = _read_mask_folder(Path(clip.masks), numbers)
         elif Path(clip.masks).suffix.lower() == ".mat":
             stream = read_matlab_masks(Path(clip.masks), numbers, max_pixels=info.width_px * info.height_px)
