@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from mas_ray.annotations import ReferenceJoints, human36m, read_reference
+from mas_ray.annotations import ReferenceJoints, human36m, mpi_inf_3dhp, read_reference
 
 
 def read_official(path: Path) -> ReferenceJoints:
@@ -16,5 +16,7 @@ def read_official(path: Path) -> ReferenceJoints:
     match path.suffix.lower():
         case ".cdf":
             return human36m.read(path)
+        case ".mat":
+            return mpi_inf_3dhp.read(path)
         case _:
             return read_reference(path)

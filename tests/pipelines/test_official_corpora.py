@@ -9,12 +9,13 @@ from pathlib import Path
 from typing import Any
 
 import human36m_files
+import mpi_inf_3dhp_files
 import pytest
 import torch
 from fresh_checkpoint import save_fresh
 
 from mas_ray.annotations import read_reference
-from mas_ray.config.ingest import CropConfig, ProvidedMasks, SplitBySubject
+from mas_ray.config.ingest import CropConfig, MaskQualityConfig, ProvidedMasks, SplitBySubject
 from mas_ray.config.jobs import EvaluateJob, IngestJob
 from mas_ray.geometry.camera import Camera
 from mas_ray.geometry.pixel_grid import ndc_from_pixel
@@ -52,6 +53,21 @@ CORPORA = {
         takes=("S01_Directions_1", "S01_Walking_2", "S09_Greeting_2", "S11_Directions_2"),
         num_instants=human36m_files.NUM_FRAMES,
         faulty=("S09_Greeting_2",),
+    ),
+    "mpi_inf_3dhp": Official(
+        write=mpi_inf_3dhp_files.write_release,
+        job=IngestJob(
+            root="corpus",
+            output="dataset",
+            annotations="annotations",
+            corpus="mpi_inf_3dhp",
+            masks=ProvidedMasks(),
+            mask_quality=MaskQualityConfig(min_sharpness=0.0),  # flat colours
+            crop=CropConfig(size_px=CROP_PX),
+            split=SplitBySubject(validation=(), test=("S7",)),
+        ),
+        takes=("S6_Seq1", "S6_Seq2", "S7_Seq1", "S7_Seq2"),
+        num_instants=mpi_inf_3dhp_files.NUM_FRAMES,
     ),
 }
 
