@@ -32,8 +32,10 @@ JOBS = sorted(path for path in (ROOT / "jobs").glob("*.py") if path.name != "__i
 PARTS = {path.stem for path in PACKAGE.iterdir() if not path.name.startswith("_")}
 READ = [*PAGES, *JOBS]
 OTHERS = {"camera.project", "nn.Module", "Dataset.write_parquet", "Tuner.restore"}  # a batch's field, torch's, Ray's
-NO_CLASSES_OF_OURS = {"TorchTrainer", "FrameSet"}  # Ray's; a row
-FILE_SUFFIXES = {"html", "jpg", "json", "jsonl", "md", "mp4", "npz", "parquet", "png", "pt", "py", "toml", "txt"}
+NO_CLASSES_OF_OURS = {"TorchTrainer", "FrameSet", "ChairMasks"}  # Ray's; a row; a folder
+FILE_SUFFIXES = {"html", "jpg", "json", "jsonl", "md", "mp4", "npz", "parquet", "png", "pt", "py", "toml", "txt"} | {
+    *("avi", "calib", "calibration", "mat", "sh"),
+}
 
 
 def _name(page):
