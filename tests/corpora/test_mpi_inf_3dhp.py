@@ -25,6 +25,7 @@ from mas_ray.corpora.layout import RejectedSource
 from mas_ray.corpora.mpi_inf_3dhp import TEST_SEQUENCES, sources
 from mas_ray.ingest import commit
 from mas_ray.ingest.decode import open_clip
+from mas_ray.shards.manifest import file_sha256
 from mas_ray.skeleton import H36M_18
 
 
@@ -194,3 +195,11 @@ def test_every_file_of_a_take_shapes_its_content(root, part):
     path = root / "S7" / "Seq2" / part
     path.write_bytes(path.read_bytes() + b"x")
     assert commit.take_content(list(sources(root))[1]) != before
+
+
+@pytest.mark.parametrize("part", ["images", "masks", "chair_masks"])
+def test_a_copy_whose_pictures_have_other_numbers_is_none(root, part):
+    before = commit.take_footage(list(sources(root))[1], file_sha256)
+    last = root / "S7" / "Seq2" / part / "video_0" / f"frame_{NUM_FRAMES:06d}.jpg"
+    last.rename(last.with_name(f"frame_{NUM_FRAMES + 1:06d}.jpg"))
+    assert commit.take_footage(list(sources(root))[1], file_sha256) != before
