@@ -1,11 +1,17 @@
-"""A folder of pictures read like a video: corpora that are handed out as pictures. In the order of their names."""
+"""A folder of pictures read like a video: corpora that are handed out as pictures.
+
+A picture's number is what its name ends in, ``frame_000012.jpg``, counted from 0 if there is a picture 0 and from 1
+otherwise: a picture that is missing leaves a hole and shifts none of those after it. If some name ends in no number, or
+two in the same, the order of the names counts.
+"""
 
 # Imported by the decoder process, whose start is paid for every clip: av, numpy and the standard library only. That
 # is why arrays are not typed by jaxtyping here.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator
+import re
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from fractions import Fraction
 from pathlib import Path
@@ -32,9 +38,10 @@ _FRAMES_PER_S = Fraction(25)
 
 @dataclass(frozen=True, kw_only=True, eq=False)
 class PictureFolder:
-    """Pictures of one size; see ``open_picture_folder``. Their numbers count from 0 in the order of their names."""
+    """Pictures of one size; see ``open_picture_folder``."""
 
-    paths: tuple[Path, ...]
+    paths: Mapping[int, Path]
+    """By their numbers."""
     info: VideoInfo
     max_pixels: int
     alive: Callable[[], None]
@@ -58,7 +65,7 @@ class PictureFolder:
 
     def _find(self, numbers: Iterable[int]) -> Iterator[tuple[int, av.VideoFrame | None]]:
         for number in numbers:
-            found = _decode(self.paths[number], self.max_pixels) if number < len(self.paths) else None
+            found = _decode(self.paths[number], self.max_pixels) if number in self.paths else None
             if found is not None and (found.width, found.height) != (self.info.width_px, self.info.height_px):
                 raise BadVideoError(
                     "changing_size",
@@ -80,10 +87,11 @@ def open_picture_folder(
         OSError: The machine's fault, not the pictures'.
     """
     folder = Path(path)
-    paths = tuple(sorted(file for file in folder.iterdir() if file.suffix.lower() in PICTURE_FORMATS))
-    if len(paths) > max_frames:
-        raise BadVideoError("too_long", f"{folder.name}: {len(paths)} pictures, at most {max_frames} may be")
-    first = next((frame for file in paths if (frame := _decode(file, max_pixels)) is not None), None)
+    paths = numbered(file for file in folder.iterdir() if file.suffix.lower() in PICTURE_FORMATS)
+    num_frames = max(paths, default=-1) + 1
+    if num_frames > max_frames:
+        raise BadVideoError("too_long", f"{folder.name}: {num_frames} frames, at most {max_frames} may be")
+    first = next((frame for file in paths.values() if (frame := _decode(file, max_pixels)) is not None), None)
     if first is None:
         raise BadVideoError("unreadable_video", f"{folder.name}: no picture in it decodes")
     check_not_too_large(folder.name, first.width, first.height, max_pixels)
@@ -91,10 +99,21 @@ def open_picture_folder(
         width_px=first.width,
         height_px=first.height,
         frames_per_s=_FRAMES_PER_S,
-        num_frames=len(paths),
-        times_s=np.arange(len(paths)) / float(_FRAMES_PER_S),
+        num_frames=num_frames,
+        times_s=np.arange(num_frames) / float(_FRAMES_PER_S),
     )
     return PictureFolder(paths=paths, info=info, max_pixels=max_pixels, alive=alive)
+
+
+def numbered(files: Iterable[Path]) -> dict[int, Path]:
+    """Pictures by their numbers, ascending."""
+    ordered = sorted(files)
+    found = [re.search(r"(\d{1,9})$", file.stem) for file in ordered]
+    numbers = [int(match[1]) for match in found if match]
+    if len(set(numbers)) < len(ordered):
+        return dict(enumerate(ordered))
+    first = 0 if 0 in numbers else 1
+    return dict(sorted((number - first, file) for number, file in zip(numbers, ordered, strict=True)))
 
 
 def _decode(path: Path, max_pixels: int) -> av.VideoFrame | None:

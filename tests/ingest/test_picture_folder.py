@@ -13,6 +13,7 @@ from mas_ray.config.ingest import DecodeLimits
 from mas_ray.corpora.take import Clip, Take
 from mas_ray.ingest import commit
 from mas_ray.ingest.decode import open_clip
+from mas_ray.ingest.picture_folder import numbered
 from mas_ray.ingest.rejects import BadTakeError
 from mas_ray.shards.manifest import file_sha256
 
@@ -37,8 +38,29 @@ def _frames(folder: Path, numbers: list[int]) -> dict[int, np.ndarray | None]:
         return dict(source.frames(numbers))
 
 
+@pytest.mark.parametrize(
+    ("names", "numbers"),
+    [
+        (["f_0001.jpg", "f_0002.jpg", "f_0004.jpg"], [0, 1, 3]),
+        (["00.png", "02.png", "10.png"], [0, 2, 10]),
+        (["a.png", "b.png", "c7.png"], [0, 1, 2]),
+        (["x1.png", "y1.png"], [0, 1]),
+        ([], []),
+    ],
+)
+def test_a_missing_picture_shifts_no_other(names, numbers):
+    found = numbered(Path(name) for name in reversed(names))
+    assert [(number, path.name) for number, path in found.items()] == list(zip(numbers, names, strict=True))
+
+
+def test_a_missing_picture_is_a_hole(tmp_path):
+    found = _frames(_write(tmp_path / "images", ["0001.png", "0003.png"]), [0, 1, 2])
+    assert found[1] is None
+    np.testing.assert_array_equal(found[2], _image(1))
+
+
 def test_pictures_are_frames_in_the_order_of_their_names(tmp_path):
-    folder = _write(tmp_path / "images", ["0003.png", "0001.png", "0007.png"])
+    folder = _write(tmp_path / "images", ["c.png", "a.png", "m.png"])
     (folder / "notes.txt").write_text("not a picture")
     with open_clip(Clip(view="cam", video=str(folder)), DecodeLimits()) as source:
         info = source.info
@@ -67,9 +89,9 @@ def test_a_picture_that_does_not_decode_is_a_hole(tmp_path):
 
 def test_what_only_calls_itself_a_picture_is_not_opened(tmp_path):
     """Neither as what it is, nor as what it names."""
-    folder = _write(tmp_path / "images", ["0.png", "3.png"])
-    (folder / "1.png").write_text("#EXTM3U\n#EXTINF:1,\n/etc/passwd\n")
-    os.mkfifo(folder / "2.png")
+    folder = _write(tmp_path / "images", ["a.png", "d.png"])
+    (folder / "b.png").write_text("#EXTM3U\n#EXTINF:1,\n/etc/passwd\n")
+    os.mkfifo(folder / "c.png")
     (folder / "%d.png").write_text("")
     found = _frames(folder, [0, 1, 2, 3, 4])
     assert [number for number, image in found.items() if image is None] == [0, 2, 3]
