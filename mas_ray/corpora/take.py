@@ -16,7 +16,7 @@ class Calibration:
         width_px: Width of the images that the calibration is of.
         height_px: Their height.
         K: image_from_camera of the undistorted image, pixels; (0, 0) is the centre of the top-left pixel.
-        distortion: OpenCV's coefficients k1, k2, p1, p2[, k3]; empty for none.
+        distortion: OpenCV's coefficients k1, k2, p1, p2[, k3] or one of its longer lists; empty for none.
         R: camera_from_world rotation.
         t_mm: camera_from_world translation: ``x_camera = R @ x_world + t``.
     """

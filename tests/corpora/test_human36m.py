@@ -2,9 +2,10 @@ from __future__ import annotations
 
 import re
 
+import cv2
 import numpy as np
 import pytest
-from human36m_files import CAMERAS, NUM_FRAMES, write_release
+from human36m_files import CAMERAS, NUM_FRAMES, project, write_release
 from stick_people import MARKED, found_px, pose_mm
 
 from mas_ray.annotations import human36m as annotations
@@ -59,6 +60,21 @@ def test_reference_joints_lie_where_the_cameras_see_them(release):
                     for joint, rgb in MARKED.items():
                         apart = np.linalg.norm(found_px(image, rgb) - expected[H36M_18.index(joint)])
                         assert apart < 1.0, (take.take_id, clip.view, joint, apart)
+
+
+def test_the_lens_is_the_releases_own_all_over_the_picture(release):
+    take = next(iter(sources(release)))
+    for index, clip in enumerate(take.clips):
+        camera = clip.calibration
+        assert camera is not None
+        size = (camera.width_px, camera.height_px)
+        x, y = np.meshgrid(np.linspace(-0.5, 0.5, 41), np.linspace(-0.5, 0.5, 41))
+        in_camera = 4000.0 * np.stack([x.ravel(), y.ravel(), np.ones(x.size)], axis=-1)
+        expected = project((in_camera - camera.t_mm) @ camera.R, index)
+        found = cv2.projectPoints(in_camera, np.zeros(3), np.zeros(3), camera.K, camera.distortion)[0].reshape(-1, 2)
+        is_seen = ((expected >= 0) & (expected < size)).all(axis=1)
+        assert is_seen.mean() > 0.7
+        assert np.linalg.norm(found - expected, axis=1)[is_seen].max() < 0.13
 
 
 def test_masks_are_of_the_pictures(release):
