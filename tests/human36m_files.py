@@ -82,17 +82,22 @@ def _write_poses(path: Path, poses: np.ndarray) -> None:
     everything = np.full((len(poses), 32, 3), 9e9)
     for theirs, ours in order.items():
         everything[:, theirs] = poses[:, ours]
-    with_frames = everything.reshape(1, len(poses), 96).astype(np.float32)
+    write_pose_file(path, everything.reshape(len(poses), 96))
+
+
+def write_pose_file(path: Path, numbers: np.ndarray) -> Path:
+    """Frames times what a frame has."""
     spec = {
         "Variable": "Pose",
         "Data_Type": 44,
         "Num_Elements": 1,
         "Rec_Vary": True,
-        "Dim_Sizes": list(with_frames.shape[1:]),
+        "Dim_Sizes": list(numbers.shape),
     }
-    with_file = cdflib.cdfwrite.CDF(path, cdf_spec={"Compressed": 0}, delete=True)
-    with_file.write_var(spec, var_data=with_frames)
-    with_file.close()
+    file = cdflib.cdfwrite.CDF(path, cdf_spec={"Compressed": 0}, delete=True)
+    file.write_var(spec, var_data=numbers[None].astype(np.float32))
+    file.close()
+    return path
 
 
 def _write_metadata(path: Path) -> None:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import struct
+import zlib
 from pathlib import Path
 
 import cdflib
@@ -31,6 +33,8 @@ _JOINTS = {
     "right_wrist": 27,
 }
 """Of the 32 of the release, which has several twice. The thorax is the middle of the shoulders."""
+_NO_SUCH_FILE = (OSError, ValueError, TypeError, KeyError, IndexError, OverflowError, struct.error, zlib.error)
+"""What cdflib makes of files of another kind, and of those whose download was cut off."""
 
 
 def read(path: Path) -> ReferenceJoints:
@@ -41,10 +45,11 @@ def read(path: Path) -> ReferenceJoints:
     """
     try:
         poses = np.asarray(cdflib.CDF(path).varget("Pose"), dtype=np.float64)
-    except (OSError, ValueError, TypeError, KeyError) as error:
-        raise ValueError(f"{path}: expected a CDF file with poses in Pose: {error}") from None
-    if poses.size % (3 * _NUM_JOINTS):
-        raise ValueError(f"{path}: Pose: expected {3 * _NUM_JOINTS} numbers per frame, got {poses.shape}")
+    except _NO_SUCH_FILE as error:
+        reason = " ".join(str(error).split()) or type(error).__name__
+        raise ValueError(f"{path}: expected a CDF file with poses in Pose: {reason}") from None
+    if poses.ndim < 2 or poses.shape[-1] != 3 * _NUM_JOINTS or poses.size != poses.shape[-2] * poses.shape[-1]:
+        raise ValueError(f"{path}: Pose: expected frames x {3 * _NUM_JOINTS} numbers, got {poses.shape}")
     positions_mm = poses.reshape(-1, _NUM_JOINTS, 3)
     thorax_mm = positions_mm[:, [_JOINTS["left_shoulder"], _JOINTS["right_shoulder"]]].mean(1)
     joints_mm = np.stack(

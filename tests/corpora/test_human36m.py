@@ -5,7 +5,7 @@ import re
 import cv2
 import numpy as np
 import pytest
-from human36m_files import CAMERAS, NUM_FRAMES, project, write_release
+from human36m_files import CAMERAS, NUM_FRAMES, project, write_pose_file, write_release
 from stick_people import MARKED, found_px, pose_mm
 
 from mas_ray.annotations import human36m as annotations
@@ -134,3 +134,24 @@ def test_a_file_of_something_else_is_no_pose_file(tmp_path):
     (tmp_path / "walk.cdf").write_bytes(b"not a CDF file at all" * 100)
     with pytest.raises(ValueError, match=r"walk\.cdf: expected a CDF file"):
         annotations.read(tmp_path / "walk.cdf")
+
+
+def test_poses_in_the_plane_are_refused(tmp_path):
+    """Three frames of 32 joints in two dimensions are as many numbers as two frames in three."""
+    write_pose_file(tmp_path / "plane.cdf", np.zeros((3, 64)))
+    with pytest.raises(ValueError, match=r"plane\.cdf: Pose: expected frames x 96 numbers, got \(1, 3, 64\)"):
+        annotations.read(tmp_path / "plane.cdf")
+
+
+def test_a_pose_file_that_was_cut_off_is_named_or_whole_all_the_same(tmp_path):
+    path = write_pose_file(tmp_path / "walk.cdf", np.arange(5 * 96.0).reshape(5, 96))
+    content, whole = path.read_bytes(), annotations.read(path).joints_world_mm
+    messages: list[str] = []
+    for length in range(0, len(content), 23):
+        path.write_bytes(content[:length])
+        try:
+            np.testing.assert_array_equal(annotations.read(path).joints_world_mm, whole)
+        except ValueError as error:
+            messages.append(str(error))
+    assert len(messages) > 0.9 * len(content) / 23
+    assert all(re.match(r"\S+/walk\.cdf: expected a CDF file with poses in Pose: .+$", text) for text in messages)
