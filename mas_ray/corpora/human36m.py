@@ -156,14 +156,14 @@ def _read_metadata(path: Path) -> _Metadata:
         raise ValueError(f"{path}: no such file; Human3.6M's metadata.xml (of its code release) belongs there")
     try:
         tree = ElementTree.parse(path)
-        mapping = [[cell.text or "" for cell in row] for row in tree.find("mapping") or ()]
+        mapping = [[(cell.text or "").strip() for cell in row] for row in tree.iterfind("mapping/*")]
         cameras = np.array((tree.findtext("w0") or "").strip().strip("[]").split(), dtype=np.float64)
     except (ElementTree.ParseError, ValueError) as error:
         raise ValueError(f"{path}: not Human3.6M's metadata: {error}") from None
     expected = len(_SIZES_PX) * (_NUM_EXTRINSICS * _NUM_SUBJECTS + _NUM_INTRINSICS)
-    if cameras.size != expected:
-        raise ValueError(f"{path}: w0: expected {expected} numbers, got {cameras.size}")
-    if not mapping:
+    if cameras.size != expected or not np.isfinite(cameras).all():
+        raise ValueError(f"{path}: w0: expected {expected} finite numbers, got {cameras.size}")
+    if not mapping or len(mapping[0]) < 3:
         raise ValueError(f"{path}: mapping: expected a row of subjects and a row per action and repetition")
     _, _, *subjects = mapping[0]
     names = {
@@ -173,6 +173,9 @@ def _read_metadata(path: Path) -> _Metadata:
         for subject, name in zip(subjects, of_subjects, strict=False)
         if name
     }
+    for key, name in names.items():
+        if Path(name).name != name:
+            raise ValueError(f"{path}: mapping: expected the name of files of {key}, got {name!r}")
     return _Metadata(names=names, cameras=cameras)
 
 

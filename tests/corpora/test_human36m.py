@@ -120,8 +120,15 @@ def test_what_is_missing_is_named(tmp_path):
     ("text", "complaint"),
     [
         ("<metadata>", "not Human3.6M's metadata"),
-        ("<metadata><w0>[1 2 3]</w0></metadata>", "w0: expected 300 numbers, got 3"),
+        ("<metadata><w0>[1 2 3]</w0></metadata>", "w0: expected 300 finite numbers, got 3"),
+        (f"<metadata><w0>[nan {'1 ' * 299}]</w0></metadata>", "w0: expected 300 finite numbers"),
         (f"<metadata><w0>[{'1 ' * 300}]</w0></metadata>", "mapping: expected a row"),
+        (f"<metadata><mapping><tr><td /></tr></mapping><w0>[{'1 ' * 300}]</w0></metadata>", "mapping: expected a row"),
+        (
+            "<metadata><mapping><tr><td /><td /><td>S1</td></tr><tr><td>2</td><td>1</td><td>../../x</td></tr></mapping>"
+            f"<w0>[{'1 ' * 300}]</w0></metadata>",
+            r"mapping: expected the name of files of \('S1', 2, 1\), got '../../x'",
+        ),
     ],
 )
 def test_other_metadata_is_refused(tmp_path, text, complaint):
