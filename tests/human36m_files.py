@@ -1,4 +1,4 @@
-"""Small recordings in exactly the layout of Human3.6M's release."""
+"""Small recordings in exactly the layouts of Human3.6M's release and of its preprocessed copy."""
 
 from __future__ import annotations
 
@@ -7,6 +7,7 @@ from pathlib import Path
 from xml.etree import ElementTree
 
 import cdflib.cdfwrite
+import cv2
 import h5py
 import numpy as np
 from moving_square import write_video
@@ -32,6 +33,11 @@ NAMES: Mapping[tuple[str, int, int], str] = {
 }
 """Subjects call the files of an action by different names."""
 NUM_FRAMES = 8
+_FINE_JPEG = [cv2.IMWRITE_JPEG_QUALITY, 98, cv2.IMWRITE_JPEG_SAMPLING_FACTOR, cv2.IMWRITE_JPEG_SAMPLING_FACTOR_444]
+"""Colours as sharp as brightness, so that marks of one colour are found before a wall of another."""
+JOINTS = {0: 0, 1: 1, 2: 2, 3: 3, 6: 4, 7: 5, 8: 6, 12: 7, 13: 8, 14: 9, 15: 10, 17: 11, 18: 12, 19: 13,
+          25: 14, 26: 15, 27: 16}  # fmt: skip
+"""Of the release's 32, and which of ours they are."""
 
 
 def write_release(root: Path, *, subjects: tuple[str, ...] = ("S1", "S9", "S11")) -> Path:
@@ -46,6 +52,19 @@ def write_release(root: Path, *, subjects: tuple[str, ...] = ("S1", "S9", "S11")
                 continue  # damaged in the release
             _write_view(root / subject, f"{name}.{camera}", index, poses, extra=index == 2)
         _write_poses(root / subject / "MyPoseFeatures" / "D3_Positions" / f"{name}.cdf", poses)
+    return root
+
+
+def write_copy(root: Path) -> Path:
+    """The preprocessed copy of the same recordings, before a green wall."""
+    for (subject, action, repetition), _ in NAMES.items():
+        poses = np.stack([pose_mm(frame, turn=action + repetition) for frame in range(NUM_FRAMES)])
+        for index, camera in enumerate(CAMERAS):
+            if action == 1 or (subject, camera) == ("S11", CAMERAS[0]):
+                continue  # no recording, or damaged in the release
+            name = f"s_{int(subject[1:]):02d}_act_{action:02d}_subact_{repetition:02d}_ca_{index + 1:02d}"
+            _write_text(root / "annot" / name / "matlab_meta.txt", index, poses)
+            _write_pictures(root / "images" / name, index, poses)
     return root
 
 
@@ -75,14 +94,44 @@ def _write_view(folder: Path, name: str, index: int, poses: np.ndarray, *, extra
 
 
 def _write_poses(path: Path, poses: np.ndarray) -> None:
-    """The 18 joints among the release's 32; the others hold what nobody should read."""
     path.parent.mkdir(parents=True, exist_ok=True)
-    order = {0: 0, 1: 1, 2: 2, 3: 3, 6: 4, 7: 5, 8: 6, 12: 7, 13: 8, 14: 9, 15: 10, 17: 11, 18: 12, 19: 13,
-             25: 14, 26: 15, 27: 16}  # fmt: skip
+    write_pose_file(path, _everything(poses))
+
+
+def _write_pictures(folder: Path, index: int, poses: np.ndarray) -> None:
+    folder.mkdir(parents=True)
+    width, height = SIZES[CAMERAS[index]]
+    for frame, pose in enumerate(poses, start=1):
+        image, mask = picture(pose, lambda points: project(points, index), width=width, height=height)
+        image[~mask] = (20, 160, 30)
+        path = folder / f"{folder.name}_{frame:06d}.jpg"
+        cv2.imwrite(str(path), cv2.cvtColor(image, cv2.COLOR_RGB2BGR), _FINE_JPEG)
+
+
+def _write_text(path: Path, index: int, poses: np.ndarray) -> None:
+    rotation, intrinsics = looking_at_the_middle(CENTRES_MM[index]), INTRINSICS[index]
+    lines = {
+        "size": SIZES[CAMERAS[index]],
+        "R": rotation.T.ravel(),
+        "T": CENTRES_MM[index],
+        "f": intrinsics[:2],
+        "c": intrinsics[2:4],
+        "k": intrinsics[4:7],
+        "p": intrinsics[7:],
+        "joints": [number + 1 for number in JOINTS],
+        **{str(frame): numbers for frame, numbers in enumerate(_everything(poses), start=1)},
+    }
+    text = "".join(f"{word} {' '.join(repr(float(n)) for n in numbers)}\n" for word, numbers in lines.items())
+    path.parent.mkdir(parents=True)
+    path.write_text(f"{len(poses)}\n{text}")
+
+
+def _everything(poses: np.ndarray) -> np.ndarray:
+    """The 18 joints among the release's 32, frame by frame; the others hold what nobody should read."""
     everything = np.full((len(poses), 32, 3), 9e9)
-    for theirs, ours in order.items():
+    for theirs, ours in JOINTS.items():
         everything[:, theirs] = poses[:, ours]
-    write_pose_file(path, everything.reshape(len(poses), 96))
+    return everything.reshape(len(poses), 96)
 
 
 def write_pose_file(path: Path, numbers: np.ndarray) -> Path:

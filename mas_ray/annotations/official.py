@@ -18,5 +18,7 @@ def read_official(path: Path) -> ReferenceJoints:
             return human36m.read(path)
         case ".mat":
             return mpi_inf_3dhp.read(path)
+        case ".txt":
+            return human36m.read_text(path)
         case _:
             return read_reference(path)

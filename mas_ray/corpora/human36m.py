@@ -49,7 +49,7 @@ PAPER_ACTIONS = ("Directions", "Discussion", "Greeting", "Posing", "Waiting", "W
 TRAINING_SUBJECTS = ("S1", "S5", "S6", "S7", "S8")
 TEST_SUBJECTS = ("S9", "S11")
 
-_SIZES_PX: Mapping[str, tuple[int, int]] = MappingProxyType(
+SIZES_PX: Mapping[str, tuple[int, int]] = MappingProxyType(
     {"54138969": (1000, 1002), "55011271": (1000, 1000), "58860488": (1000, 1000), "60457274": (1000, 1002)}
 )
 """Width and height of the videos of each camera, in the order in which ``metadata.xml`` has the cameras."""
@@ -58,10 +58,10 @@ _NUM_EXTRINSICS = 6
 _NUM_INTRINSICS = 9
 _NO_OTHER_TERMS = (0.0,) * 7
 """OpenCV's rational and thin-prism coefficients, which stand before its tilt."""
-_UNREADABLE_VIDEOS = frozenset({("S11", 2, 2, "54138969")})
+UNREADABLE_VIDEOS = frozenset({("S11", 2, 2, "54138969")})
 """Subject, action, repetition and camera of videos that are damaged in the release; their takes have three views."""
 _DRIFTING = "the reference drifts away from the person"
-_FAULTY_REFERENCES: Mapping[tuple[str, int, int], str] = MappingProxyType(
+FAULTY_REFERENCES: Mapping[tuple[str, int, int], str] = MappingProxyType(
     {("S9", 5, 2): _DRIFTING, ("S9", 10, 2): _DRIFTING, ("S9", 13, 1): _DRIFTING}
 )
 """Subject, action and repetition of recordings whose poses do not fit the videos, as others have found."""
@@ -96,11 +96,46 @@ def sources(root: Path) -> Iterator[Take]:
     return iter(sorted(takes, key=lambda take: take.take_id))
 
 
+def take_id(subject: str, action: int, repetition: int) -> str:
+    """The id of a performance, however its files lie."""
+    return f"S{_number(subject):02d}_{ACTIONS[action]}_{repetition}"
+
+
+def calibration(
+    *,
+    R: Float64[np.ndarray, "3 3"],
+    centre_mm: Float64[np.ndarray, " 3"],
+    intrinsics: Float64[np.ndarray, " 9"],
+    size_px: tuple[int, int],
+) -> Calibration:
+    """A camera by the release's numbers.
+
+    Of the tangential coefficients the release's own projection has OpenCV's terms less one along the ray,
+    (p1 y + p2 x) times the point, which is what a sensor tilted by the angles (p1, -p2) takes back: so OpenCV gets
+    them as its tilt, too. Without it projections are off by up to 1.5 pixels in the corners, with it by 0.12.
+
+    Args:
+        R: camera_from_world rotation.
+        centre_mm: The camera's centre in the world.
+        intrinsics: Focal lengths, principal point, three radial and two tangential coefficients.
+        size_px: Width and height of the pictures.
+    """
+    fx, fy, cx, cy, k1, k2, k3, p1, p2 = intrinsics.tolist()
+    return Calibration(
+        width_px=size_px[0],
+        height_px=size_px[1],
+        K=np.array([[fx, 0.0, cx], [0.0, fy, cy], [0.0, 0.0, 1.0]]),
+        distortion=np.array([k1, k2, p1, p2, k3, *_NO_OTHER_TERMS, -p1, p2]),
+        R=R,
+        t_mm=-R @ centre_mm,
+    )
+
+
 def _take(folder: Path, metadata: _Metadata, subject: str, action: int, repetition: int, name: str) -> Take:
     segments, poses = folder / "MySegmentsMat" / "ground_truth_bs", folder / "MyPoseFeatures" / "D3_Positions"
-    cameras = [c for c in _SIZES_PX if (subject, action, repetition, c) not in _UNREADABLE_VIDEOS]
+    cameras = [c for c in SIZES_PX if (subject, action, repetition, c) not in UNREADABLE_VIDEOS]
     return Take(
-        take_id=f"S{_number(subject):02d}_{ACTIONS[action]}_{repetition}",
+        take_id=take_id(subject, action, repetition),
         subject=subject,
         action=ACTIONS[action],
         clips=tuple(
@@ -113,7 +148,7 @@ def _take(folder: Path, metadata: _Metadata, subject: str, action: int, repetiti
             for camera in cameras
         ),
         reference=str(poses / f"{name}.cdf") if poses.is_dir() else None,
-        reference_fault=_FAULTY_REFERENCES.get((subject, action, repetition), ""),
+        reference_fault=FAULTY_REFERENCES.get((subject, action, repetition), ""),
         ends_differ=True,
     )
 
@@ -122,25 +157,17 @@ def _calibration(numbers: Float64[np.ndarray, " numbers"], subject: int, camera:
     """A camera of a subject's session.
 
     Of the six numbers the first three are angles: the rotation is Rx Ry Rz, camera_from_world; the others are the
-    camera's centre in the world, millimetres. Of the nine: focal lengths, principal point, three radial and two
-    tangential coefficients. Of the latter the release's own projection has OpenCV's terms less one along the ray,
-    (p1 y + p2 x) times the point, which is what a sensor tilted by the angles (p1, -p2) takes back: so OpenCV gets
-    them as its tilt, too. Without it projections are off by up to 1.5 pixels in the corners, with it by 0.12.
+    camera's centre in the world, millimetres. The nine are its ``intrinsics``.
     """
-    index = list(_SIZES_PX).index(camera)
+    index = list(SIZES_PX).index(camera)
     start = _NUM_EXTRINSICS * (index * _NUM_SUBJECTS + subject - 1)
     angles, centre_mm = numbers[start : start + 3], numbers[start + 3 : start + 6]
-    begin = _NUM_EXTRINSICS * _NUM_SUBJECTS * len(_SIZES_PX) + _NUM_INTRINSICS * index
-    fx, fy, cx, cy, k1, k2, k3, p1, p2 = numbers[begin : begin + _NUM_INTRINSICS].tolist()
-    R = _rotation(*angles.tolist())
-    width_px, height_px = _SIZES_PX[camera]
-    return Calibration(
-        width_px=width_px,
-        height_px=height_px,
-        K=np.array([[fx, 0.0, cx], [0.0, fy, cy], [0.0, 0.0, 1.0]]),
-        distortion=np.array([k1, k2, p1, p2, k3, *_NO_OTHER_TERMS, -p1, p2]),
-        R=R,
-        t_mm=-R @ centre_mm,
+    begin = _NUM_EXTRINSICS * _NUM_SUBJECTS * len(SIZES_PX) + _NUM_INTRINSICS * index
+    return calibration(
+        R=_rotation(*angles.tolist()),
+        centre_mm=centre_mm,
+        intrinsics=numbers[begin : begin + _NUM_INTRINSICS],
+        size_px=SIZES_PX[camera],
     )
 
 
@@ -160,7 +187,7 @@ def _read_metadata(path: Path) -> _Metadata:
         cameras = np.array((tree.findtext("w0") or "").strip().strip("[]").split(), dtype=np.float64)
     except (ElementTree.ParseError, ValueError) as error:
         raise ValueError(f"{path}: not Human3.6M's metadata: {error}") from None
-    expected = len(_SIZES_PX) * (_NUM_EXTRINSICS * _NUM_SUBJECTS + _NUM_INTRINSICS)
+    expected = len(SIZES_PX) * (_NUM_EXTRINSICS * _NUM_SUBJECTS + _NUM_INTRINSICS)
     if cameras.size != expected or not np.isfinite(cameras).all():
         raise ValueError(f"{path}: w0: expected {expected} finite numbers, got {cameras.size}")
     if not mapping or len(mapping[0]) < 3:

@@ -7,7 +7,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from mas_ray.config.ingest import CorpusKind
-from mas_ray.corpora import folder, human36m, mpi_inf_3dhp
+from mas_ray.corpora import folder, human36m, human36m_pictures, mpi_inf_3dhp
 from mas_ray.corpora.layout import RejectedSource
 from mas_ray.corpora.take import Take
 
@@ -21,6 +21,8 @@ def sources(kind: CorpusKind, root: Path) -> Iterator[Take | RejectedSource]:
     match kind:
         case "folder":
             return folder.sources(root)
+        case "human36m" if human36m_pictures.is_copy(root):
+            return human36m_pictures.sources(root)
         case "human36m":
             return human36m.sources(root)
         case "mpi_inf_3dhp":
