@@ -15,7 +15,14 @@ import torch
 from fresh_checkpoint import save_fresh
 
 from mas_ray.annotations import read_reference
-from mas_ray.config.ingest import CropConfig, MaskQualityConfig, ProvidedMasks, SplitBySubject
+from mas_ray.config.ingest import (
+    ChromaKeyMasks,
+    CropConfig,
+    FrameSampling,
+    MaskQualityConfig,
+    ProvidedMasks,
+    SplitBySubject,
+)
 from mas_ray.config.jobs import EvaluateJob, IngestJob
 from mas_ray.geometry.camera import Camera
 from mas_ray.geometry.pixel_grid import ndc_from_pixel
@@ -70,6 +77,14 @@ CORPORA = {
         num_instants=mpi_inf_3dhp_files.NUM_FRAMES,
     ),
 }
+CORPORA["human36m_pictures"] = dataclasses.replace(
+    CORPORA["human36m"],
+    write=human36m_files.write_copy,
+    job=dataclasses.replace(
+        CORPORA["human36m"].job, masks=ChromaKeyMasks(), sampling=FrameSampling(stride=human36m_files.NUM_FRAMES - 1)
+    ),
+    num_instants=2,
+)
 
 
 @pytest.fixture(params=sorted(CORPORA))
