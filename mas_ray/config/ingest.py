@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Literal
 
-CorpusKind = Literal["folder", "human36m", "mpi_inf_3dhp", "tiktok", "mpii"]
+CorpusKind = Literal["folder", "human36m", "mpi_inf_3dhp", "tiktok"]
 """How raw recordings lie on disk: ``folder`` is the plain layout, the others are official releases."""
 
 

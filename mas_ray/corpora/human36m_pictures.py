@@ -27,6 +27,7 @@ from mas_ray.corpora.take import Calibration, Clip, Take
 _FOLDER = re.compile(r"s_(\d\d)_act_(\d\d)_subact_(\d\d)_ca_\d\d")
 _COUNTS = (1, 2, 9, 3, 2, 2, 3, 2)
 """Of the numbers in each line of the camera."""
+_FRAMES_PER_S = 50.0
 _PICTURES = (".jpeg", ".jpg", ".png")
 """What decoding takes for a frame."""
 _MOST_LISTED = 5
@@ -101,7 +102,7 @@ def _clip(root: Path, recording: _Recording, camera: str) -> Clip:
     if not pictures.is_dir() or not text.is_file():
         raise BadSourceError("bad_layout", f"{pictures.name}: expected a folder of pictures and a text file")
     _check_numbered(pictures)
-    return Clip(view=camera, video=str(pictures), calibration=_read_camera(text))
+    return Clip(view=camera, video=str(pictures), calibration=_read_camera(text), frames_per_s=_FRAMES_PER_S)
 
 
 def _check_numbered(pictures: Path) -> None:

@@ -39,6 +39,8 @@ TEST_SEQUENCES = ("TS1", "TS2", "TS3", "TS4", "TS5", "TS6")
 _SEQUENCES = ("Seq1", "Seq2")
 _SHORT_VIDEOS = frozenset({("S6", "Seq2", 2)})
 """Subject, sequence and camera of videos that end long before the others; their takes have four views."""
+_FAST_SUBJECTS, _FAST_SEQUENCES = frozenset({"S3", "S5"}), frozenset({"S1_Seq2"})
+"""Recorded at 50 frames per second, the others at 25; videos say so themselves, pictures do not."""
 _OUTDOORS = frozenset({"TS5", "TS6"})
 _MOST_LISTED = 5
 
@@ -95,6 +97,7 @@ def _training_source(folder: Path, subject: str, sequence: str) -> _Source:
                 calibration=_calibration(calibrations[camera]),
                 masks=str(foregrounds[camera]) if has_masks else None,
                 chair_masks=str(chairs[camera]) if has_masks else None,
+                frames_per_s=50.0 if subject in _FAST_SUBJECTS or take_id in _FAST_SEQUENCES else 25.0,
             )
             for camera in cameras
         )

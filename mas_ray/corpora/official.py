@@ -7,7 +7,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from mas_ray.config.ingest import CorpusKind
-from mas_ray.corpora import folder, human36m, human36m_pictures, mpi_inf_3dhp
+from mas_ray.corpora import folder, human36m, human36m_pictures, mpi_inf_3dhp, tiktok
 from mas_ray.corpora.layout import RejectedSource
 from mas_ray.corpora.take import Take
 
@@ -27,8 +27,8 @@ def sources(kind: CorpusKind, root: Path) -> Iterator[Take | RejectedSource]:
             return human36m.sources(root)
         case "mpi_inf_3dhp":
             return mpi_inf_3dhp.sources(root)
-        case _:
-            raise ValueError(f"corpus: {kind} cannot be read yet")
+        case "tiktok":
+            return tiktok.sources(root)
 
 
 def kind_of(name: str) -> CorpusKind:

@@ -39,6 +39,7 @@ class Clip:
         calibration: The camera, or None where the corpus has none.
         masks: Path of provided masks (a video, or a folder of PNG files), if there are any.
         background: Path of a picture of the empty scene, if there is one.
+        frames_per_s: Of pictures in a folder, which do not tell; None takes 25. Videos tell.
         chair_masks: Path of masks of the furniture (a video, or a folder of pictures), where those of the clip are of
             all that is not green screen: MPI-INF-3DHP's (``ingest.masks.mpi_inf_3dhp``).
     """
@@ -48,6 +49,7 @@ class Clip:
     calibration: Calibration | None = None
     masks: str | None = None
     background: str | None = None
+    frames_per_s: float | None = None
     chair_masks: str | None = None
 
 
@@ -65,6 +67,7 @@ class Take:
         reference_fault: What is known to be wrong with the reference, or nothing.
         ends_differ: The cameras are known to have begun together and to have stopped one by one: what is beyond the
             shortest video is left out. Otherwise videos of different lengths are not of one take.
+        skip_ends: How many frames at either end are not of the performance.
     """
 
     take_id: str
@@ -74,3 +77,4 @@ class Take:
     reference: str | None = None
     reference_fault: str = ""
     ends_differ: bool = False
+    skip_ends: int = 0

@@ -90,8 +90,12 @@ def _content(take: Take, files: Callable[[Clip], Iterable[tuple[str, str, str]]]
         digest.update(f"{name}={value}\n".encode(errors="surrogateescape"))  # names need not be text
 
     add("take", repr((take.take_id, take.subject, take.action)))
+    if take.skip_ends:
+        add("skip_ends", str(take.skip_ends))
     for clip in take.clips:
         add("view", repr(clip.view))
+        if clip.frames_per_s is not None:
+            add("frames_per_s", repr(clip.frames_per_s))
         for name, file, value in files(clip):
             add(name, f"{file} {value}")
         if camera := clip.calibration:

@@ -33,9 +33,13 @@ def open_clip(clip: Clip, limits: DecodeLimits) -> Generator[ClipSource, None, N
         OSError: The machine's fault, not the clip's.
     """
     with contextlib.ExitStack() as processes:
-        video = processes.enter_context(DecoderProcess(clip.video, limits))
+
+        def open_another(path: str) -> DecoderProcess:
+            return processes.enter_context(DecoderProcess(path, limits, frames_per_s=clip.frames_per_s))
+
+        video = open_another(clip.video)
         _check_calibrated_size(clip, video.info)
-        yield ClipSource(clip, video, open_another=lambda path: processes.enter_context(DecoderProcess(path, limits)))
+        yield ClipSource(clip, video, open_another=open_another)
 
 
 class ClipSource:
@@ -120,7 +124,7 @@ class ClipSource:
             self._masks = self._masks or self._open_another(clip.masks)
             self._chair_masks = self._chair_masks or self._open_another(clip.chair_masks)
             stream = read_studio_masks(self._masks.frames, self._chair_masks.frames, numbers)
-        elif Path(clip.masks).is_dir():
+        elif Path(clip.masks).is_dir() and not Path(clip.video).is_dir():
             stream = _read_mask_folder(Path(clip.masks), numbers)
         elif Path(clip.masks).suffix.lower() == ".mat":
             stream = read_matlab_masks(Path(clip.masks), numbers, max_pixels=info.width_px * info.height_px)

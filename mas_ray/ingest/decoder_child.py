@@ -73,10 +73,11 @@ def _serve(requests: Iterator[Message], send: Any, frames_fd: int, memory: _Memo
     while request is not None:
         if request["do"] == "open":
             alive = _Alive(send)
-            look_through = open_picture_folder if Path(request["path"]).is_dir() else open_video
-            video = look_through(
-                request["path"], max_pixels=request["max_pixels"], max_frames=request["max_frames"], alive=alive
-            )
+            path, limits = request["path"], {name: request[name] for name in ("max_pixels", "max_frames")}
+            if Path(path).is_dir():
+                video = open_picture_folder(path, **limits, frames_per_s=request["frames_per_s"], alive=alive)
+            else:
+                video = open_video(path, **limits, alive=alive)
             send(kind="info", **_described(video.info, frames_fd))
             request = next(requests, None)
         elif request["do"] in ("frames", "small_frames") and video is not None:

@@ -51,14 +51,15 @@ class DecoderProcess:
     behind those of a stream that was read to its end go on where it stands, so nothing is decoded twice.
     """
 
-    def __init__(self, path: str, limits: DecodeLimits) -> None:
+    def __init__(self, path: str, limits: DecodeLimits, *, frames_per_s: float | None = None) -> None:
         """Start the process; it opens the video when its ``info`` is asked for.
 
         Args:
             path: The video.
             limits: What its decoding may take.
+            frames_per_s: Of pictures in a folder, if it is known.
         """
-        self._path, self._limits = path, limits
+        self._path, self._limits, self._frames_per_s = path, limits, frames_per_s
         self._info: VideoInfo | None = None
         self._memory: mmap.mmap | None = None
         self._waited_s, self._stream, self._lines = 0.0, 0, b""
@@ -115,7 +116,13 @@ class DecoderProcess:
         """
         if self._info is None:
             limits = self._limits
-            self._send(do="open", path=self._path, max_pixels=limits.max_pixels, max_frames=limits.max_frames)
+            self._send(
+                do="open",
+                path=self._path,
+                max_pixels=limits.max_pixels,
+                max_frames=limits.max_frames,
+                frames_per_s=self._frames_per_s,
+            )
             reply = self._receive("info")
             times_s = np.frombuffer(os.pread(self._frames, 8 * reply["num_frames"], 0), np.float64)
             self._info = VideoInfo(

@@ -32,8 +32,8 @@ from mas_ray.ingest.video import (
 
 PICTURE_FORMATS = {".jpg": "jpeg_pipe", ".jpeg": "jpeg_pipe", ".png": "png_pipe"}
 """FFmpeg's readers of a single picture by suffix; whatever a picture claims to be, nothing else reads it."""
-_FRAMES_PER_S = Fraction(25)
-"""Pictures carry no times."""
+_FRAMES_PER_S = 25.0
+"""Where nobody knows better."""
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
@@ -77,9 +77,14 @@ class PictureFolder:
 
 
 def open_picture_folder(
-    path: str, *, max_pixels: int, max_frames: int, alive: Callable[[], None] = lambda: None
+    path: str,
+    *,
+    max_pixels: int,
+    max_frames: int,
+    frames_per_s: float | None = None,
+    alive: Callable[[], None] = lambda: None,
 ) -> PictureFolder:
-    """List the pictures of a folder, and look at the first one that decodes.
+    """List the pictures of a folder, and look at the first one that decodes. Pictures carry no rate: it is given.
 
     Raises:
         BadVideoError: None of them decodes (``unreadable_video``), that one has too many pixels (``too_large``), or
@@ -95,12 +100,13 @@ def open_picture_folder(
     if first is None:
         raise BadVideoError("unreadable_video", f"{folder.name}: no picture in it decodes")
     check_not_too_large(folder.name, first.width, first.height, max_pixels)
+    rate = Fraction(frames_per_s or _FRAMES_PER_S).limit_denominator(1001)
     info = VideoInfo(
         width_px=first.width,
         height_px=first.height,
-        frames_per_s=_FRAMES_PER_S,
+        frames_per_s=rate,
         num_frames=num_frames,
-        times_s=np.arange(num_frames) / float(_FRAMES_PER_S),
+        times_s=np.arange(num_frames) / float(rate),
     )
     return PictureFolder(paths=paths, info=info, max_pixels=max_pixels, alive=alive)
 

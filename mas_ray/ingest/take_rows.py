@@ -109,7 +109,8 @@ def take_rows(
         infos = [source.info for source in sources]
         _check_synchronised(take, infos)
         num_frames = min(info.num_frames for info in infos)
-        instants = sampled_frames(settings.parameters.sampling, infos[0].times_s[:num_frames])
+        kept = infos[0].times_s[take.skip_ends : num_frames - take.skip_ends]
+        instants = [take.skip_ends + n for n in sampled_frames(settings.parameters.sampling, kept)]
         advance(Tally(planned=len(instants)))
         begin(len(instants) * len(sources))
         shots: Sequence[Sequence[int]] = (instants,)

@@ -17,7 +17,7 @@ from urllib.parse import urlsplit
 from mas_ray import assets
 from mas_ray.annotations import write_reference
 from mas_ray.annotations.official import read_official
-from mas_ray.config.ingest import MaskConfig, SamMasks, SelfieMasks, seed_of
+from mas_ray.config.ingest import MaskConfig, ProvidedMasks, SamMasks, SelfieMasks, seed_of
 from mas_ray.config.jobs import IngestJob
 from mas_ray.corpora.layout import RejectedSource
 from mas_ray.corpora.take import Take
@@ -59,6 +59,7 @@ def ingest(job: IngestJob) -> Manifest:
         sources = _wanted(corpus.sources(), job.actions)
         takes = [source for source in sources if isinstance(source, Take)]
         left_out = [_unlisted(source) for source in sources if isinstance(source, RejectedSource)]
+        _check_masks(job, takes)
         _note_uncalibrated(takes)
         _copy_references(job, corpus, takes)
         parameters = IngestParameters(
@@ -220,6 +221,17 @@ def _wanted(sources: Iterable[Take | RejectedSource], actions: Sequence[str]) ->
 
 def _unlisted(source: RejectedSource) -> Reject:
     return Reject(take_id=source.take_id, reason=source.reason, detail=source.detail)
+
+
+def _check_masks(job: IngestJob, takes: list[Take]) -> None:
+    """A release is handed out with masks or without; a take of a plain folder that lacks them is a reject alone."""
+    if job.corpus == "folder" or not isinstance(seed_of(job.masks), ProvidedMasks):
+        return
+    bare = [take.take_id for take in takes if any(clip.masks is None for clip in take.clips)]
+    if bare:
+        raise ValueError(
+            f"masks: {len(bare)} takes of {job.root} provide none, such as {bare[0]}; choose another method"
+        )
 
 
 def _note_uncalibrated(takes: list[Take]) -> None:

@@ -11,6 +11,7 @@ from typing import Any
 import human36m_files
 import mpi_inf_3dhp_files
 import pytest
+import tiktok_files
 import torch
 from fresh_checkpoint import save_fresh
 
@@ -30,6 +31,7 @@ from mas_ray.inference import PoseEstimator, PosePrediction
 from mas_ray.pipelines import evaluate as evaluate_pipeline
 from mas_ray.pipelines.ingest import ingest
 from mas_ray.pipelines.verify import verify
+from mas_ray.shards.read import read_take
 
 CROP_PX = 96
 
@@ -182,3 +184,38 @@ def test_some_actions_alone(official, ingested):
     wanted = official.takes[0].split("_")[1]
     job = dataclasses.replace(official.job, actions=(wanted,), split=SplitBySubject(validation=(), test=()))
     assert {take.action for take in ingest(job).takes} == {wanted}
+
+
+def test_tiktok_is_single_views_without_a_reference(ingested, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    tiktok_files.write_release(tmp_path / "corpus")
+    job = IngestJob(
+        root="corpus",
+        output="dataset",
+        annotations="annotations",
+        corpus="tiktok",
+        actions=("00034", "00326"),
+        masks=ProvidedMasks(),
+        crop=CropConfig(size_px=CROP_PX),
+        curation=None,
+        split=SplitBySubject(validation=(), test=("00326",)),
+    )
+    manifest = ingest(job)
+    assert [(take.take_id, take.views) for take in manifest.takes] == [("00034", ("image",)), ("00326", ("image",))]
+    assert manifest.rejects == ()
+    assert verify(Path("dataset")).faults == ()
+    rows = list(read_take(Path("dataset"), manifest, "00034"))
+    skipped = tiktok_files.NUM_SKIPPED
+    assert [row["instant"] for row in rows] == list(range(skipped, tiktok_files.NUM_FRAMES - skipped))
+    assert not any(view["calibrated"] for row in rows for view in row["views"])
+    assert not Path("annotations").exists()
+
+
+def test_masks_that_a_release_was_handed_out_without_are_missed_at_once(ingested, tmp_path):
+    tiktok_files.write_release(tmp_path / "corpus", sequences=("00034",), masks=False)
+    job = IngestJob(
+        root=str(tmp_path / "corpus"), output=str(tmp_path / "dataset"), corpus="tiktok", masks=ProvidedMasks()
+    )
+    with pytest.raises(ValueError, match=r"^masks: 1 takes of .* provide none, such as 00034; choose another method"):
+        ingest(job)
+    assert ingested == []
