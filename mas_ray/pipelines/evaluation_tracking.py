@@ -10,14 +10,14 @@ from pathlib import Path
 from mas_ray.assets import default_cache
 from mas_ray.config.jobs import EvaluateJob
 from mas_ray.evaluation.record import Evaluation
+from mas_ray.pipelines.progress import note
 from mas_ray.shards.location import absolute, location
 
 
 def track_evaluation(job: EvaluateJob, evaluation: Evaluation) -> None:
     """Log a finished evaluation, if the job or ``MLFLOW_TRACKING_URI`` names a store; the same job finds its run again.
 
-    Raises:
-        ValueError: The MLflow store cannot be opened.
+    A store that cannot be opened is told and costs nothing: the files are written.
     """
     uri = job.tracking_uri or os.environ.get("MLFLOW_TRACKING_URI")
     if not uri:
@@ -26,9 +26,12 @@ def track_evaluation(job: EvaluateJob, evaluation: Evaluation) -> None:
 
     output = absolute(job.output)
     storage = Path(output).parent if isinstance(location(job.output), Path) else default_cache()
-    tracker = open_tracker(
-        uri, storage=storage, run_name=f"evaluate {location(output).name}", run_key=f"evaluate/{output}"
-    )
+    name = f"evaluate {location(output).name}"
+    try:
+        tracker = open_tracker(uri, storage=storage, run_name=name, run_key=f"evaluate/{output}")
+    except ValueError as error:
+        note(f"evaluate: not logged: {error}")
+        return
     tracker.log_figures(tracker.parent, dict(_figures(evaluation)), step=0)
     for name in ("evaluation.json", "evaluation.html"):
         with tempfile.TemporaryDirectory() as folder:  # the output may be in a store

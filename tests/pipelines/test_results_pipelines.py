@@ -295,6 +295,13 @@ def test_evaluate_logs_once_to_mlflow(workplace, tmp_path):
     assert {file.path for file in client.list_artifacts(run.info.run_id)} == {"evaluation.html", "evaluation.json"}
 
 
+def test_a_store_that_is_not_there_costs_no_evaluation(workplace, monkeypatch, tmp_path, capfd):
+    monkeypatch.setenv("MLFLOW_TRACKING_URI", "http://127.0.0.1:9")
+    job = dataclasses.replace(_evaluate_job(workplace), output=str(tmp_path / "out"))
+    assert evaluate_pipeline.evaluate(job) == read_evaluation(tmp_path / "out" / "evaluation.json")
+    assert "evaluate: not logged: tracking_uri: the MLflow store cannot be opened" in capfd.readouterr().err
+
+
 def test_evaluate_fits_both_maps_to_the_training_split_when_asked(workplace, monkeypatch):
     monkeypatch.setattr(evaluate_pipeline, "supervised_errors", lambda *_, regressor, **__: regressor)
     seen = {}
