@@ -269,12 +269,18 @@ class _Keeper:
             except BusyError as error:
                 self._lost = error
                 if self._interrupts:
-                    signal.pthread_kill(threading.main_thread().ident or 0, signal.SIGINT)
+                    _interrupt_main_thread()
                 return
             except _STORE_ERRORS as error:
                 if not failing:
                     _log.warning("the store does not take the run for now: %s", _first_line(error))
                 failing = True
+
+
+def _interrupt_main_thread() -> None:
+    """As Ctrl-C does; a shell's background process ignores that, and verbs take SIGTERM for it."""
+    number = signal.SIGINT if callable(signal.getsignal(signal.SIGINT)) else signal.SIGTERM
+    signal.pthread_kill(threading.main_thread().ident or 0, number)
 
 
 def _holder(home: Path) -> str:

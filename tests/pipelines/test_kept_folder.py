@@ -240,18 +240,22 @@ def test_of_two_that_take_a_lease_at_once_one_has_it(place, monkeypatch):
     assert read_lease(place).holder == "second"
 
 
-@pytest.mark.parametrize("what", ["taken", "deleted"])
-def test_a_driver_that_finds_its_lease_gone_stops_and_pushes_nothing(place, monkeypatch, what):
-    """The block is interrupted as by Ctrl-C, and the error says why."""
+@pytest.mark.parametrize(
+    ("what", "ctrl_c"),
+    [("taken", signal.default_int_handler), ("deleted", signal.default_int_handler), ("taken", signal.SIG_IGN)],
+)
+def test_a_driver_that_finds_its_lease_gone_stops_and_pushes_nothing(place, monkeypatch, what, ctrl_c):
+    """The block is interrupted as by Ctrl-C, and the error says why; a background process that ignores Ctrl-C, too."""
     monkeypatch.setattr(module, "_EVERY_S", 0.05)
-    before = signal.getsignal(signal.SIGINT)
-    signal.signal(signal.SIGINT, signal.default_int_handler)
+    before = signal.signal(signal.SIGINT, ctrl_c)
+    sigterm_before = signal.signal(signal.SIGTERM, signal.default_int_handler)  # as a verb takes it
     match = "works here" if what == "taken" else "was the folder deleted"
     try:
         with pytest.raises(BusyError, match=match):
             _work_while_the_lease_goes(place, what)
     finally:
         signal.signal(signal.SIGINT, before)
+        signal.signal(signal.SIGTERM, sigterm_before)
     assert "late" not in names_in(place)
 
 
