@@ -224,11 +224,11 @@ def _unlisted(source: RejectedSource) -> Reject:
 
 
 def _check_masks(job: IngestJob, takes: list[Take]) -> None:
-    """A release is handed out with masks or without; a take of a plain folder that lacks them is a reject alone."""
-    if job.corpus == "folder" or not isinstance(seed_of(job.masks), ProvidedMasks):
+    """Some takes of a plain folder may lack masks and are rejects; a release is handed out with masks or without."""
+    if not isinstance(seed_of(job.masks), ProvidedMasks):
         return
     bare = [take.take_id for take in takes if any(clip.masks is None for clip in take.clips)]
-    if bare:
+    if bare and (job.corpus != "folder" or len(bare) == len(takes)):
         raise ValueError(
             f"masks: {len(bare)} takes of {job.root} provide none, such as {bare[0]}; choose another method"
         )

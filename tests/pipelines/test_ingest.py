@@ -12,7 +12,7 @@ import numpy as np
 import psutil
 import pytest
 from mlflow import MlflowClient
-from moving_square import write_take
+from moving_square import picture, write_take, write_video
 
 from mas_ray.annotations import ReferenceJoints, read_reference, write_reference
 from mas_ray.config import codec
@@ -307,6 +307,14 @@ def test_other_split_needs_no_work(job, ingested):
     assert manifest.splits.test[0] == InstantRange(take_id="take0", start=6, stop=8)
     with pytest.raises(ValueError, match="unknown subject 'nobody'; the dataset has s0, s1, s2"):
         ingest(replace(job, split=SplitBySubject(validation=(), test=("nobody",))))
+
+
+def test_masks_that_no_take_provides_are_missed_at_once(job, ingested, tmp_path):
+    (tmp_path / "bare").mkdir()
+    write_video(tmp_path / "bare" / "clip.mp4", [picture(frame, 0) for frame in range(4)])
+    with pytest.raises(ValueError, match=r"^masks: 1 takes of .*bare provide none, such as clip\.mp4; choose"):
+        pipeline.ingest(replace(job, root=str(tmp_path / "bare")))
+    assert ingested == []
 
 
 def test_too_many_rejected_takes(job, ingested, tmp_path):
