@@ -154,9 +154,9 @@ def test_shots_are_sampled_and_read_without_decoding_anew(video, tmp_path, monke
     opened, begun = [], []
 
     class Counted(decode.DecoderProcess):
-        def __init__(self, path, limits):
+        def __init__(self, path, limits, **more):
             opened.append(path)
-            super().__init__(path, limits)
+            super().__init__(path, limits, **more)
 
         def _send(self, **message):
             begun.extend([message["do"]] if message["do"] == "frames" else [])
