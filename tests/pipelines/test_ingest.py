@@ -16,7 +16,15 @@ from moving_square import picture, write_take, write_video
 
 from mas_ray.annotations import ReferenceJoints, read_reference, write_reference
 from mas_ray.config import codec
-from mas_ray.config.ingest import CropConfig, CurationConfig, FrameSampling, ProvidedMasks, SplitBySubject, SplitByTail
+from mas_ray.config.ingest import (
+    CropConfig,
+    CurationConfig,
+    FrameSampling,
+    MotionMasks,
+    ProvidedMasks,
+    SplitBySubject,
+    SplitByTail,
+)
 from mas_ray.config.jobs import IngestJob, Workers
 from mas_ray.ingest import commit, fingerprint
 from mas_ray.pipelines import ingest as pipeline
@@ -379,7 +387,7 @@ def test_too_many_takes_without_anything_stop_the_rest(tmp_path):
     job = IngestJob(
         root=str(tmp_path / "corpus"),
         output=str(tmp_path / "dataset"),
-        masks=ProvidedMasks(),
+        masks=MotionMasks(),
         max_reject_fraction=0.01,
     )
     with pytest.raises(TakeFailedError, match=r"too many takes yield nothing \(\d+ unreadable_video\).* allows 3 more"):
