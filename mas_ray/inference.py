@@ -19,6 +19,7 @@ from mas_ray.config.stage import StageConfig
 from mas_ray.geometry.affine import apply_affine, invert_affine
 from mas_ray.geometry.naming import search_names, swap_sides
 from mas_ray.geometry.triangulation import triangulate
+from mas_ray.geometry.weak_perspective import lift
 from mas_ray.models.detector import Detection, Detector, create_detector
 from mas_ray.models.shape_prior import ShapePriorNetwork, create_shape_prior
 from mas_ray.rendering.skeleton_mask import skeleton_mask, stage_bones
@@ -51,6 +52,25 @@ class PosePrediction:
     valid: Bool[Tensor, "frames views"]
     joints_world_mm: Float[Tensor, "frames joints 3"]
     """Triangulated; NaN with fewer than two calibrated views."""
+
+
+STATURE_MM = 1700.0
+_BONES_PER_STATURE = 2.5
+"""The bones of the tree together, by the segment lengths of Drillis and Contini (1966); people differ by a tenth."""
+
+
+def joints_of_views(prediction: PosePrediction, skeleton: Skeleton) -> Float[Tensor, "frames views joints 3"]:
+    """Each view's own pose about its root, in its camera's axes (x right, y down, z away), millimetres.
+
+    A single view knows no scale: that of a person of 1.7 m (``STATURE_MM``) is taken, by weak perspective. NaN where a
+    view is absent or no scale explains it.
+    """
+    return lift(
+        prediction.keypoints_px,
+        prediction.depth_mm,
+        parents=skeleton.parents,
+        bones_mm=_BONES_PER_STATURE * STATURE_MM,
+    )
 
 
 class Joints(NamedTuple):

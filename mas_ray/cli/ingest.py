@@ -106,14 +106,15 @@ def _job(flags: Flags) -> IngestJob:
         annotations=flags.annotations,
         corpus=flags.corpus,
         actions=flags.actions,
-        masks=_masks(flags.masks),
+        masks=mask_config(flags.masks),
         sampling=FrameSampling(stride=flags.stride),
         split={"none": NoSplit(), "tail": SplitByTail(), "share": SplitByShare()}[flags.split],
         workers=Workers(num=flags.workers),
     )
 
 
-def _masks(method: Method) -> MaskConfig:
+def mask_config(method: Method) -> MaskConfig:
+    """The mask method of a name."""
     match method:
         case "selfie":
             return SelfieMasks()

@@ -24,6 +24,7 @@ from mas_ray.config.ingest import (
     SelfieMasks,
     SplitConfig,
 )
+from mas_ray.config.predict import Axis, OneEuro, PoseFormat
 from mas_ray.config.yardstick import Yardstick
 
 
@@ -207,11 +208,43 @@ class PredictJob:
     registry."""
     manifest: str
     output: str
-    """Folder for ``poses.parquet`` and ``overlays/``, or its URI."""
+    """Folder for ``poses.parquet``, ``overlays/`` and the other formats, or its URI."""
     corpus_root: str | None = None
     """The corpus that was ingested, or its URI, for the overlay videos; None draws none."""
+    formats: tuple[PoseFormat, ...] = ()
+    """What else to write."""
+    world_up: Axis = "z"
+    """Which axis of the calibration's world points up, for formats that want Y up."""
+    smoothing: OneEuro | None = None
+    """Filter joints and keypoints over time; None: as predicted."""
+    workers: Workers = Workers()
+    """Ray workers that share the takes; a single one without a GPU is this process, without Ray."""
     tracking_uri: str | None = None
     """MLflow store of a ``models:/`` checkpoint; None: what ``MLFLOW_TRACKING_URI`` says."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class PredictVideosJob:
+    """Mask the person in videos, predict joints for every frame and draw them over the videos."""
+
+    videos: tuple[str, ...]
+    """Video files, each a take of one view; or one folder, laid out as a corpus of takes and videos."""
+    checkpoint: str
+    """As a PredictJob's."""
+    output: str
+    """Folder for what a PredictJob writes, and for ``dataset/`` with masks and crops."""
+    masks: MaskConfig = SelfieMasks()
+    sampling: FrameSampling = FrameSampling()
+    formats: tuple[PoseFormat, ...] = ("json", "coco", "trc", "bvh")
+    world_up: Axis = "z"
+    smoothing: OneEuro | None = None
+    workers: Workers = Workers()
+    """Ray workers that mask takes, and predict them."""
+    tracking_uri: str | None = None
+
+    def __post_init__(self) -> None:
+        if not self.videos:
+            raise ValueError("videos: name at least one video or a folder")
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+import functools
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -12,9 +13,9 @@ from mas_ray.evaluation.comparison import Comparison, concatenate
 from mas_ray.evaluation.record import EvaluationSource, ReferenceFault
 from mas_ray.inference import PoseEstimator
 from mas_ray.pipelines import session
-from mas_ray.pipelines.evaluate_workers import compared_on_ray
 from mas_ray.pipelines.progress import progress
 from mas_ray.pipelines.take_comparison import ComparedTake, TakeComparer, TakeToCompare
+from mas_ray.pipelines.take_workers import on_ray
 from mas_ray.shards.location import Location
 from mas_ray.shards.manifest import Manifest, SplitName, read_manifest
 
@@ -73,10 +74,11 @@ def compare_with_reference(
             f"{manifest}: the {split} split is empty; ingest again with --split tail (no mask is made anew)"
         )
     todo = [TakeToCompare(take_id=take_id, reference=_reference(annotations, take_id)) for take_id in takes]
+    create = functools.partial(TakeComparer, manifest=str(manifest), split=split)
     compared = (
-        _counted(map(TakeComparer(estimator, manifest, split), todo), len(todo))
+        _counted(map(create(estimator), todo), len(todo))
         if workers.num == 1 and not workers.gpus_each
-        else _on_ray(estimator, manifest, split, todo, workers)
+        else _on_ray(create, estimator, todo, workers)
     )
     if not any(take.any_calibrated for take in compared):
         raise ValueError(
@@ -114,14 +116,15 @@ def compare_with_reference(
 
 
 def _on_ray(
-    estimator: PoseEstimator, manifest: Location, split: SplitName, todo: Sequence[TakeToCompare], workers: Workers
+    create: Callable[[PoseEstimator], TakeComparer],
+    estimator: PoseEstimator,
+    todo: Sequence[TakeToCompare],
+    workers: Workers,
 ) -> list[ComparedTake]:
     with session.connect():
         session.require(workers, "evaluate")
-        found = {
-            take.take_id: take
-            for take in _counted(compared_on_ray(estimator, manifest, split, todo, workers), len(todo))
-        }
+        compared = _counted(on_ray(create, estimator, todo, workers), len(todo))
+    found = {take.take_id: take for take in compared}
     return [found[take.take_id] for take in todo]
 
 

@@ -1,51 +1,48 @@
-"""``mas-ray predict``: the poses of a dataset as a table, and drawn over the source videos."""
+"""``mas-ray predict``: the poses of a dataset, or of videos, as a table, drawn over the videos, in others' formats."""
 
 from __future__ import annotations
 
-import itertools
-import statistics
-import tempfile
-from collections import defaultdict
-from collections.abc import Container, Generator, Iterator, Mapping, Sequence
-from contextlib import contextmanager
-from dataclasses import dataclass, replace
-from fractions import Fraction
-from pathlib import Path
+import functools
+import json
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
 from typing import Any
 
-import numpy as np
-
-from mas_ray.config.ingest import DecodeLimits
 from mas_ray.config.jobs import PredictJob
-from mas_ray.corpora import official
-from mas_ray.corpora.remote import Listing, fetched
-from mas_ray.corpora.take import Clip, Take
-from mas_ray.inference import PoseEstimator, PosePrediction
-from mas_ray.ingest.decode import Image, open_clip
+from mas_ray.config.predict import PoseFormat
+from mas_ray.inference import PoseEstimator
+from mas_ray.pipelines import session
 from mas_ray.pipelines.named_checkpoint import named_checkpoint
-from mas_ray.pipelines.progress import Advance, progress
-from mas_ray.reporting.overlay import draw_caption, draw_mask_outline, draw_skeleton, fit_height, mask_in_image
-from mas_ray.reporting.poses import POSES, write_rows
-from mas_ray.reporting.video import write_video
-from mas_ray.shards.images import decode_mask
+from mas_ray.pipelines.overlays import Overlays
+from mas_ray.pipelines.progress import progress
+from mas_ray.pipelines.take_poses import TakePoses, TakePredictor
+from mas_ray.pipelines.take_workers import on_ray
+from mas_ray.reporting.bvh import bvh
+from mas_ray.reporting.coco import coco
+from mas_ray.reporting.pose_track import pose_track
+from mas_ray.reporting.poses import POSES, read_parts, writing_rows
+from mas_ray.reporting.trc import trc
 from mas_ray.shards.location import Location, location
 from mas_ray.shards.manifest import Manifest, read_manifest
-from mas_ray.shards.read import read_take
+from mas_ray.shards.write import write_text
 from mas_ray.skeleton import Skeleton
 
-_MAX_HEIGHT_PX = 960
+_SUFFIXES: Mapping[PoseFormat, str] = {"json": "json", "coco": "json", "trc": "trc", "bvh": "bvh"}
+JSON_FORMAT = "mas-ray poses 1"
 
 
 @dataclass(frozen=True, kw_only=True)
 class Predictions:
-    """What predict wrote: paths of the table and of the videos."""
+    """What predict wrote: the table, the videos, and the files of other formats by format."""
 
     poses: str
     overlays: tuple[str, ...]
+    others: Mapping[PoseFormat, tuple[str, ...]]
+    num_frame_sets: int
 
 
 def predict(job: PredictJob) -> Predictions:
-    """Run the job; writes ``poses.parquet`` and, given the corpus, ``overlays/<take>-<view>.mp4``.
+    """Run the job; writes ``poses.parquet``, ``<format>/<take>.*`` and, given the corpus, ``overlays/*.mp4``.
 
     Raises:
         ValueError: The checkpoint, the dataset or a video is not readable, or the corpus lacks a take of the
@@ -53,138 +50,77 @@ def predict(job: PredictJob) -> Predictions:
     """
     manifest_path, output = location(job.manifest), location(job.output)
     manifest = read_manifest(manifest_path)
-    takes = {} if job.corpus_root is None else _takes(location(job.corpus_root), manifest)
     with named_checkpoint(job.checkpoint, job.tracking_uri) as (_, checkpoint):
         estimator = PoseEstimator.load(checkpoint)
-    rows: list[dict[str, Any]] = []
-    with progress("predict", sum(take.num_instants for take in manifest.takes), "frame sets") as advance:
-        for prediction in estimator.predict_dataset(manifest_path):
-            rows += _rows(prediction)
-            advance(len(prediction.instant))
+    skeleton = estimator.skeleton
+    overlays = None if job.corpus_root is None else Overlays(job.corpus_root, manifest_path.parent, manifest, skeleton)
     poses = output / "poses.parquet"
-    write_rows(poses, rows, schema=POSES, skeleton=estimator.skeleton)
-    overlays: list[str] = []
-    with progress("overlays", _num_pictures(rows, takes), "pictures") as advance:
-        for take_id, take in takes.items():
-            keypoints = _keypoints(rows, take_id)
-            masks = _masks(manifest_path.parent, manifest, take_id)
-            with _local(take, job.corpus_root) as local:
-                for clip in local.clips:
-                    if clip.view in keypoints:
-                        path = output / "overlays" / f"{take_id}-{clip.view}.mp4"
-                        frames = _frames(clip, keypoints[clip.view], masks[clip.view], estimator.skeleton, advance)
-                        if write_video(path, frames, _frames_per_s(clip, list(keypoints[clip.view]))):
-                            overlays.append(str(path))
-    return Predictions(poses=str(poses), overlays=tuple(overlays))
+    num_frame_sets = num_pictures = 0
+    with writing_rows(poses, schema=POSES, skeleton=skeleton) as write:
+        for take in _predicted(job, estimator, manifest):
+            write(take.rows)
+            num_frame_sets += len(take.rows)
+            num_pictures += sum(len(row["views"]) for row in take.rows)
+    drawn: list[str] = []
+    others: dict[PoseFormat, list[str]] = {each: [] for each in job.formats}
+    with progress("overlays", num_pictures if overlays else 0, "pictures") as advance:
+        for rows in read_parts(poses) if overlays or others else ():
+            for each, paths in others.items():
+                paths += _written(output, each, rows, job, skeleton)
+            if overlays is not None:
+                drawn += map(str, overlays.draw(rows, output / "overlays", advance))
+    return Predictions(
+        poses=str(poses),
+        overlays=tuple(drawn),
+        others={each: tuple(paths) for each, paths in others.items()},
+        num_frame_sets=num_frame_sets,
+    )
 
 
-@dataclass(frozen=True, kw_only=True, eq=False)
-class _CropMask:
-    """A mask as the dataset holds it."""
-
-    packed: bytes
-    size_px: int
-    crop_from_image: tuple[float, ...]
-
-
-def _rows(prediction: PosePrediction) -> Iterator[dict[str, Any]]:
-    for index, take_id in enumerate(prediction.take_id):
-        joints = prediction.joints_world_mm[index]
-        yield {
-            "take_id": take_id,
-            "instant": prediction.instant[index],
-            "timestamp_s": prediction.timestamp_s[index],
-            "joints_world_mm": joints.tolist() if joints.isfinite().all() else None,
-            "views": [
-                {
-                    "name": view,
-                    "keypoints_px": prediction.keypoints_px[index, v].tolist(),
-                    "depth_mm": prediction.depth_mm[index, v].tolist(),
-                    "confidence": prediction.confidence[index, v].tolist(),
-                }
-                for v, view in enumerate(prediction.views[index])
-                if prediction.valid[index, v]
-            ],
-        }
+def _predicted(job: PredictJob, estimator: PoseEstimator, manifest: Manifest) -> Iterator[TakePoses]:
+    """The takes in the dataset's order, by this process or by Ray's."""
+    create = functools.partial(TakePredictor, manifest=job.manifest, smoothing=job.smoothing)
+    take_ids = [take.take_id for take in manifest.takes]
+    with progress("predict", sum(take.num_instants for take in manifest.takes), "frame sets") as advance:
+        if job.workers.num == 1 and not job.workers.gpus_each:
+            predictor = create(estimator)
+            yield from (predictor(take_id, advance) for take_id in take_ids)
+            return
+        with session.connect():
+            session.require(job.workers, "predict")
+            done: dict[str, TakePoses] = {}
+            for take in on_ray(create, estimator, take_ids, job.workers):
+                advance(len(take.rows))
+                done[take.take_id] = take
+                while take_ids and take_ids[0] in done:
+                    yield done.pop(take_ids.pop(0))
 
 
-def _takes(root: Location, manifest: Manifest) -> dict[str, Take]:
-    """The takes of the dataset with their clips, in the dataset's order."""
-    if isinstance(root, Path):
-        listed = official.sources(official.kind_of(manifest.corpus), root)
-    else:
-        listed = Listing.of(root.filesystem, root.path).sources()
-    found = {take.take_id: take for take in listed if isinstance(take, Take)}
-    for take in manifest.takes:
-        if take.take_id not in found:
-            raise ValueError(f"{root}: has no take {take.take_id!r}, which the dataset was made from")
-    return {take.take_id: found[take.take_id] for take in manifest.takes}
+def _written(
+    output: Location, kind: PoseFormat, rows: Sequence[Mapping[str, Any]], job: PredictJob, skeleton: Skeleton
+) -> list[str]:
+    """The file of a take in a format; none where it has no pose for it."""
+    take_id = rows[0]["take_id"]
+    path = output / kind / f"{take_id}.{_SUFFIXES[kind]}"
+    text = _text(kind, path.name, rows, job, skeleton)
+    if text is None:
+        return []
+    write_text(path, text)
+    return [str(path)]
 
 
-@contextmanager
-def _local(take: Take, root: str | None) -> Generator[Take]:
-    """A take whose clips are on this machine while the block runs."""
-    corpus = location(root or "")
-    if isinstance(corpus, Path):
-        yield take
-        return
-    with (
-        tempfile.TemporaryDirectory(prefix="mas-ray-") as scratch,
-        fetched(corpus.filesystem, replace(take, reference=None), Path(scratch)) as local,
-    ):
-        yield local
-
-
-def _num_pictures(rows: Sequence[Mapping[str, Any]], takes: Container[str]) -> int:
-    return sum(len(row["views"]) for row in rows if row["take_id"] in takes)
-
-
-def _keypoints(rows: Sequence[Mapping[str, Any]], take_id: str) -> dict[str, dict[int, Any]]:
-    """Keypoints of a take by view and instant."""
-    keypoints: dict[str, dict[int, Any]] = defaultdict(dict)
-    for row in rows:
-        if row["take_id"] == take_id:
-            for view in row["views"]:
-                keypoints[view["name"]][row["instant"]] = view["keypoints_px"]
-    return keypoints
-
-
-def _masks(folder: Location, manifest: Manifest, take_id: str) -> dict[str, dict[int, _CropMask]]:
-    """Masks of a take by view and instant, still packed."""
-    masks: dict[str, dict[int, _CropMask]] = defaultdict(dict)
-    size_px = manifest.parameters.crop.size_px
-    for row in read_take(folder, manifest, take_id):
-        for view in row["views"]:
-            crop_from_image = tuple(view["crop_from_image"])
-            masks[view["name"]][row["instant"]] = _CropMask(
-                packed=view["mask"], size_px=size_px, crop_from_image=crop_from_image
-            )
-    return masks
-
-
-def _frames(
-    clip: Clip,
-    keypoints: Mapping[int, Any],
-    masks: Mapping[int, _CropMask],
-    skeleton: Skeleton,
-    advance: Advance,
-) -> Iterator[Image]:
-    """The predicted frames of a clip with everything drawn on them; frames that do not decode are left out."""
-    with open_clip(clip, DecodeLimits()) as source:
-        for instant, image in source.frames(sorted(keypoints)):
-            advance(1)
-            if image is None:
-                continue
-            held = masks[instant]
-            crop_mask = decode_mask(held.packed, held.size_px, held.size_px)
-            crop_from_image = np.array(held.crop_from_image).reshape(2, 3)
-            mask = mask_in_image(crop_mask, crop_from_image, height=image.shape[0], width=image.shape[1])
-            drawn = draw_skeleton(draw_mask_outline(image, mask), np.array(keypoints[instant]), skeleton)
-            yield draw_caption(fit_height(drawn, _MAX_HEIGHT_PX), f"{clip.view}  frame {instant}")
-
-
-def _frames_per_s(clip: Clip, instants: Sequence[int]) -> Fraction:
-    """The rate at which the predicted frames follow each other in the source."""
-    steps = [later - earlier for earlier, later in itertools.pairwise(instants)]
-    with open_clip(clip, DecodeLimits()) as source:
-        return source.info.frames_per_s / (statistics.mode(steps) if steps else 1)
+def _text(
+    kind: PoseFormat, name: str, rows: Sequence[Mapping[str, Any]], job: PredictJob, skeleton: Skeleton
+) -> str | None:
+    match kind:
+        case "json":
+            frames = [{key: value for key, value in row.items() if key != "take_id"} for row in rows]
+            record = {"format": JSON_FORMAT, "take_id": rows[0]["take_id"], "joints": skeleton.joints, "frames": frames}
+            return json.dumps(record, allow_nan=False)
+        case "coco":
+            return json.dumps(coco(rows, skeleton), allow_nan=False)
+        case "trc" | "bvh":
+            track = pose_track(rows, world_up=job.world_up, num_joints=skeleton.num_joints)
+            if track is None:
+                return None
+            return trc(track, skeleton, name) if kind == "trc" else bvh(track, skeleton)

@@ -24,6 +24,7 @@ from mas_ray.config.jobs import (
     IngestJob,
     LearnJob,
     PredictJob,
+    PredictVideosJob,
     ReportJob,
     SweepTablesJob,
     TablesJob,
@@ -37,6 +38,7 @@ Job = (
     | IngestJob
     | LearnJob
     | PredictJob
+    | PredictVideosJob
     | ReportJob
     | CollectedTablesJob
     | SweepTablesJob
@@ -51,6 +53,7 @@ VERBS: Mapping[type, str] = {
     IngestJob: "ingest",
     LearnJob: "learn",
     PredictJob: "predict",
+    PredictVideosJob: "predict",
     ReportJob: "report",
     CollectedTablesJob: "tables",
     SweepTablesJob: "tables",
@@ -82,6 +85,7 @@ _PLACES = frozenset(
         "single_view_manifest",
         "storage",
         "sweep",
+        "videos",
         "weights",
         "work",
     }
@@ -158,11 +162,15 @@ def _check_places(job: Job) -> None:
                     f"{path}: credentials in an address end up in the cluster's records; expected them in the "
                     "environment of its nodes"
                 )
-        elif path.rpartition(".")[2] in _PLACES and not value.startswith(_ANYWHERE) and not Path(value).is_absolute():
+        elif _names_a_place(path) and not value.startswith(_ANYWHERE) and not Path(value).is_absolute():
             raise ValueError(
                 f"{path}: {value!r} is relative to the folder you are in, which the cluster does not have; "
                 "expected an absolute path that its nodes share, or a URI such as s3://bucket/folder"
             )
+
+
+def _names_a_place(path: str) -> bool:
+    return path.rstrip(".0123456789").rpartition(".")[2] in _PLACES
 
 
 def _texts(value: Any, prefix: str = "") -> Iterator[tuple[str, str]]:
@@ -184,7 +192,7 @@ def _subject(job: Job) -> str:
             return job.name
         case TuneJob():
             return job.base.name
-        case EvaluateJob() | PredictJob():
+        case EvaluateJob() | PredictJob() | PredictVideosJob():
             return PurePosixPath(job.checkpoint).name
         case ReportJob():
             return PurePosixPath(job.run).name

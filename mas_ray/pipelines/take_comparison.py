@@ -18,7 +18,7 @@ from mas_ray.annotations import ReferenceJoints
 from mas_ray.evaluation.comparison import Comparison, ViewGeometry, compare, concatenate
 from mas_ray.geometry.camera import Camera
 from mas_ray.inference import PREDICTED_AT_ONCE, PoseEstimator
-from mas_ray.shards.location import Location
+from mas_ray.shards.location import location
 from mas_ray.shards.manifest import SplitName, read_manifest
 from mas_ray.shards.read import read_split
 
@@ -49,12 +49,12 @@ class ComparedTake:
 class TakeComparer:
     """Predicts takes of a split, and compares."""
 
-    def __init__(self, estimator: PoseEstimator, manifest: Location, split: SplitName) -> None:
-        """Read the manifest; ``ValueError`` names the file if that fails."""
+    def __init__(self, estimator: PoseEstimator, *, manifest: str, split: SplitName) -> None:
+        """Read the manifest, named by its path or URI; ``ValueError`` names the file if that fails."""
         self._estimator = estimator
-        self._folder = manifest.parent
+        self._folder = location(manifest).parent
         self._split: SplitName = split
-        self._manifest = read_manifest(manifest)
+        self._manifest = read_manifest(location(manifest))
 
     def __call__(self, take: TakeToCompare) -> ComparedTake:
         """Predict one take, and put every frame set that has a reference beside it."""

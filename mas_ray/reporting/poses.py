@@ -9,7 +9,8 @@
 ``joints_world_mm`` joints x 3 in the world, triangulated; null with fewer than two calibrated views
 ``views``           list of: ``name``; ``keypoints_px`` (joints x 2, undistorted source image);
                     ``depth_mm`` (joints, relative to the root, along the optical axis);
-                    ``confidence`` (joints, 0 to 1)
+                    ``confidence`` (joints, 0 to 1); ``joints_camera_mm`` (joints x 3, about the root, x right,
+                    y down, z away, as large as a person of 1.7 m; null where no scale explains the view)
 ==================  ===============================================================================
 
 ``compared.parquet`` has ``take_id``, ``instant`` and, joints x 3, ``predicted_mm`` and ``reference_mm`` (NaN where
@@ -18,14 +19,15 @@ there is none). The names of the joints, in order, are in the files' metadata un
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Generator, Iterable, Iterator, Mapping
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from mas_ray.shards.location import Location, publishing
+from mas_ray.shards.location import Location, open_parquet, publishing
 from mas_ray.skeleton import Skeleton
 
 _POINTS_3D = pa.list_(pa.list_(pa.float32(), 3))
@@ -46,6 +48,7 @@ POSES = pa.schema(
                         pa.field("keypoints_px", _POINTS_2D, nullable=False),
                         pa.field("depth_mm", pa.list_(pa.float32()), nullable=False),
                         pa.field("confidence", pa.list_(pa.float32()), nullable=False),
+                        pa.field("joints_camera_mm", _POINTS_3D),
                     ]
                 )
             ),
@@ -63,12 +66,33 @@ COMPARED = pa.schema(
 )
 
 
-def write_rows(path: Location, rows: Iterable[Mapping[str, Any]], *, schema: pa.Schema, skeleton: Skeleton) -> None:
+Rows = Iterable[Mapping[str, Any]]
+
+
+def write_rows(path: Location, rows: Rows, *, schema: pa.Schema, skeleton: Skeleton) -> None:
     """Write rows of ``POSES`` or ``COMPARED``, whole or not at all."""
+    with writing_rows(path, schema=schema, skeleton=skeleton) as write:
+        write(rows)
+
+
+@contextmanager
+def writing_rows(path: Location, *, schema: pa.Schema, skeleton: Skeleton) -> Generator[Callable[[Rows], None]]:
+    """A function that writes rows part by part; the file is there, whole, when the block has ended."""
     named = schema.with_metadata({"joints": ",".join(skeleton.joints)})
-    table = pa.Table.from_pylist([dict(row) for row in rows], schema=named)
-    with publishing(path) as partial:
-        pq.write_table(table, partial, compression="zstd")
+    with publishing(path) as partial, pq.ParquetWriter(partial, named, compression="zstd") as file:
+
+        def write(rows: Rows) -> None:
+            if part := [dict(row) for row in rows]:
+                file.write_table(pa.Table.from_pylist(part, schema=named))
+
+        yield write
+
+
+def read_parts(path: Location) -> Iterator[list[dict[str, Any]]]:
+    """The rows of a file in the parts in which they were written."""
+    with open_parquet(path) as file:
+        for part in range(file.num_row_groups):
+            yield file.read_row_group(part).to_pylist()
 
 
 def read_rows(path: Path, *, schema: pa.Schema, skeleton: Skeleton) -> list[dict[str, Any]]:

@@ -26,9 +26,11 @@ from mas_ray.config import codec
 from mas_ray.config.cascade import cpu_cascade
 from mas_ray.config.ingest import CropConfig, DecodeLimits, FrameSampling, MaskQualityConfig, NoSplit, ProvidedMasks
 from mas_ray.config.jobs import EvaluateJob, PredictJob, ReportJob, TrainJob
+from mas_ray.config.predict import OneEuro
 from mas_ray.corpora.folder import takes
 from mas_ray.corpora.synthetic.config import SyntheticConfig
 from mas_ray.corpora.synthetic.recording import write_corpus
+from mas_ray.corpora.trc import read_trc
 from mas_ray.evaluation.record import read_evaluation
 from mas_ray.geometry.camera import Camera
 from mas_ray.geometry.pixel_grid import ndc_from_pixel
@@ -355,6 +357,48 @@ def test_predict_writes_the_poses_and_a_video_per_camera(workplace):
         assert stream.average_rate == 10
         assert sum(1 for _ in container.decode(stream)) == NUM_INSTANTS
     assert not list((workplace / "predictions").rglob("*.partial*"))
+
+
+def test_predict_writes_what_other_programs_read(workplace, tmp_path):
+    """The truth, shifted by a centimetre, in each format."""
+    job = dataclasses.replace(
+        _predict_job(workplace), corpus_root=None, output=str(tmp_path), formats=("json", "coco", "trc", "bvh")
+    )
+    predictions = predict_pipeline.predict(job)
+    (take,) = takes(workplace / "corpus")
+    assert {kind: [Path(path).name for path in paths] for kind, paths in predictions.others.items()} == {
+        "json": [f"{take.take_id}.json"],
+        "coco": [f"{take.take_id}.json"],
+        "trc": [f"{take.take_id}.trc"],
+        "bvh": [f"{take.take_id}.bvh"],
+    }
+    truth = TruthfulEstimator.joints_world_mm + np.array([0.0, 0.0, 10.0])
+    markers = read_trc(tmp_path / "trc" / f"{take.take_id}.trc").positions_m
+    np.testing.assert_allclose(markers[..., (2, 0, 1)] * 1000, truth, atol=1e-2)
+    record = json.loads((tmp_path / "json" / f"{take.take_id}.json").read_text())
+    np.testing.assert_allclose([frame["joints_world_mm"] for frame in record["frames"]], truth, atol=1e-2)
+    assert len(json.loads((tmp_path / "coco" / f"{take.take_id}.json").read_text())["images"]) == 3 * NUM_INSTANTS
+    assert f"Frames: {NUM_INSTANTS}" in (tmp_path / "bvh" / f"{take.take_id}.bvh").read_text()
+    rows = read_rows(tmp_path / "poses.parquet", schema=POSES, skeleton=H36M_18)
+    camera = np.array(rows[0]["views"][0]["joints_camera_mm"])
+    assert np.abs(camera[0]).max() == 0.0
+    assert np.corrcoef(camera[:, 1], -truth[0, :, 2])[0, 1] > 0.99  # down is down
+
+
+def test_predict_smooths_on_request(workplace, tmp_path):
+    plain = dataclasses.replace(_predict_job(workplace), corpus_root=None, output=str(tmp_path / "plain"))
+    found = {
+        name: read_rows(Path(predict_pipeline.predict(job).poses), schema=POSES, skeleton=H36M_18)
+        for name, job in {
+            "plain": plain,
+            "smooth": dataclasses.replace(
+                plain, smoothing=OneEuro(min_cutoff_hz=0.01, beta=0.0), output=str(tmp_path / "smooth")
+            ),
+        }.items()
+    }
+    plain_mm, smooth_mm = (np.array([row["joints_world_mm"] for row in rows]) for rows in found.values())
+    np.testing.assert_array_equal(smooth_mm[0], plain_mm[0])
+    assert np.abs(np.diff(smooth_mm, axis=0)).max() < np.abs(np.diff(plain_mm, axis=0)).max() / 20
 
 
 def test_predict_without_a_corpus_draws_nothing(workplace, tmp_path):

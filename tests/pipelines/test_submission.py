@@ -7,7 +7,16 @@ import yaml
 from mas_ray import __version__
 from mas_ray.config import codec
 from mas_ray.config.ingest import SamMasks, SamWorkers
-from mas_ray.config.jobs import DemoJob, EvaluateJob, IngestJob, LearnJob, PredictJob, TrainJob, Workers
+from mas_ray.config.jobs import (
+    DemoJob,
+    EvaluateJob,
+    IngestJob,
+    LearnJob,
+    PredictJob,
+    PredictVideosJob,
+    TrainJob,
+    Workers,
+)
 from mas_ray.config.search_space import LogUniform
 from mas_ray.config.sweep import RandomSearch, TuneJob
 from mas_ray.pipelines.rayjob import render
@@ -76,6 +85,10 @@ def test_a_name_that_kubernetes_would_not_take(name):
         (replace(SAM, masks=replace(SAM.masks, checkpoint="sam.pth")), "masks.checkpoint: 'sam.pth' is relative"),
         (replace(TRAIN, tracking_uri="https://me:secret@host"), "tracking_uri: credentials in an address"),
         (replace(INGEST, root="s3://key:secret@bucket"), "root: credentials in an address"),
+        (
+            PredictVideosJob(videos=("/a.mp4", "b.mp4"), checkpoint="packaged", output="/o"),
+            "videos.1: 'b.mp4' is relative",
+        ),
         (DemoJob(), "output: 'demo' is relative"),
         (LearnJob(), "output: 'learn' is relative"),
     ],

@@ -1,4 +1,4 @@
-"""An evaluation whose takes are dealt to Ray workers: the same record, to the last digit."""
+"""Takes that are dealt to Ray workers: the same evaluation, and the same poses, to the last digit."""
 
 from __future__ import annotations
 
@@ -7,9 +7,10 @@ from dataclasses import replace
 import pytest
 from fresh_checkpoint import save_fresh
 
-from mas_ray.config.jobs import EvaluateJob, Workers
+from mas_ray.config.jobs import EvaluateJob, PredictJob, Workers
 from mas_ray.pipelines import session
 from mas_ray.pipelines.evaluate import evaluate
+from mas_ray.pipelines.predict import predict
 
 pytestmark = [pytest.mark.slow, pytest.mark.ray]
 
@@ -26,6 +27,13 @@ def test_one_process_two_workers_and_three_give_the_same_files(tiny_dataset, tmp
     with session.connect(num_cpus=3):
         for num in (2, 3):
             evaluate(replace(in_process, workers=Workers(num=num, cpus_each=0.5), output=str(tmp_path / str(num))))
+        predictions = PredictJob(
+            checkpoint=in_process.checkpoint, manifest=in_process.manifest, output=str(tmp_path / "poses")
+        )
+        predict(predictions)
+        alone = (tmp_path / "poses" / "poses.parquet").read_bytes()
+        predict(replace(predictions, workers=Workers(num=2, cpus_each=0.5)))
+        assert (tmp_path / "poses" / "poses.parquet").read_bytes() == alone
         with pytest.raises(ValueError, match=r"^workers: .*evaluate"):
             evaluate(replace(in_process, workers=Workers(num=4), output=str(tmp_path / "4")))
     for name in ("evaluation.json", "compared.parquet"):
