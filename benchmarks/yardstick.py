@@ -28,7 +28,7 @@ from mas_ray.evaluation.left_right import Handling
 from mas_ray.evaluation.protocol import evaluate_comparison
 from mas_ray.evaluation.rank_correlation import rank_correlation
 from mas_ray.evaluation.summary import summarise
-from mas_ray.inference import PoseEstimator
+from mas_ray.inference import FrameSetEstimator
 from mas_ray.pipelines.evaluate_split import compare_with_reference
 from mas_ray.pipelines.run_folder import read_cascade_result, read_job, stage_folder
 from mas_ray.reporting.markdown import figure, table
@@ -92,7 +92,7 @@ def _read_trial(run: Path) -> Trial:
 
 def errors_of(trial: Trial, *, manifest: str, annotations: Path, split: SplitName) -> Errors:
     """The true errors of a trial's final checkpoint, under two handlings of left and right."""
-    estimator = PoseEstimator.load(trial.checkpoint)
+    estimator = FrameSetEstimator.load(trial.checkpoint)
     found = compare_with_reference(
         estimator, name=str(trial.checkpoint), manifest=location(manifest), annotations=annotations, split=split
     )

@@ -1,4 +1,4 @@
-"""PoseEstimator: a checkpoint as a function from frame sets to poses. The entry door for everyone who predicts."""
+"""FrameSetEstimator: a checkpoint as a function from frame sets to poses. The entry door for everyone who predicts."""
 
 from __future__ import annotations
 
@@ -83,7 +83,7 @@ class Joints(NamedTuple):
     """Triangulated; NaN with fewer than two calibrated views."""
 
 
-class PoseEstimator:
+class FrameSetEstimator:
     """Trained networks of one stage, ready to predict."""
 
     def __init__(
@@ -114,7 +114,7 @@ class PoseEstimator:
         self._shape_prior = shape_prior.eval()
 
     @classmethod
-    def load(cls, checkpoint: Path) -> PoseEstimator:
+    def load(cls, checkpoint: Path) -> FrameSetEstimator:
         """Load a checkpoint folder; ``ValueError`` names what is wrong with it."""
         found = load_checkpoint(checkpoint)
         cascade = found.job.cascade

@@ -13,7 +13,7 @@ from mas_ray.config.cascade import cpu_cascade
 from mas_ray.config.jobs import TrainJob
 from mas_ray.config.model import ShapePriorConfig
 from mas_ray.geometry.chirality import KneeChirality
-from mas_ray.inference import PoseEstimator
+from mas_ray.inference import FrameSetEstimator
 from mas_ray.pipelines.worker import _resume
 from mas_ray.shards.manifest import read_manifest
 from mas_ray.skeleton import H36M_18
@@ -115,9 +115,9 @@ def test_whoever_loads_exchanges_the_sides_if_the_knees_bend_backwards(checkpoin
     batch = open_split(tiny_dataset.manifest.parent, read_manifest(tiny_dataset.manifest), "test", cpu_cascade()).batch(
         np.arange(2)
     )
-    backwards = PoseEstimator.load(checkpoint).detect(batch)
-    unknown = PoseEstimator.load(_told(checkpoint, knee_chirality=None)).detect(batch)
-    forwards = PoseEstimator.load(
+    backwards = FrameSetEstimator.load(checkpoint).detect(batch)
+    unknown = FrameSetEstimator.load(_told(checkpoint, knee_chirality=None)).detect(batch)
+    forwards = FrameSetEstimator.load(
         _told(checkpoint, knee_chirality={"mean_mm": 12.5, "standard_error_mm": 1.5, "num_poses": 64})
     ).detect(batch)
     mirror = list(H36M_18.mirror_permutation)
@@ -167,7 +167,7 @@ def test_a_checkpoint_to_predict_with_needs_no_optimizer(checkpoint):
 
 def test_the_packaged_checkpoint_loads_and_is_small():
     folder = checkpoint_folder("packaged")
-    estimator = PoseEstimator.load(folder)
+    estimator = FrameSetEstimator.load(folder)
     assert estimator.stage.name == "limbs"
     assert estimator.cascade == load_checkpoint(folder).job.cascade == cpu_cascade()
     assert sum(path.stat().st_size for path in folder.iterdir()) < 5e6
@@ -192,7 +192,7 @@ def test_a_checkpoint_cannot_run_code(checkpoint):
 
 
 def test_the_estimator_predicts_every_view_of_a_split(checkpoint, tiny_dataset):
-    estimator = PoseEstimator.load(checkpoint)
+    estimator = FrameSetEstimator.load(checkpoint)
     with torch.inference_mode():
         (prediction,) = estimator.predict_dataset(tiny_dataset.manifest, "test")
     assert prediction.take_id == ("s02",) * 8

@@ -10,7 +10,7 @@ from mas_ray.batch import Batch, collate
 from mas_ray.config.cascade import cpu_cascade
 from mas_ray.geometry.camera import Camera
 from mas_ray.geometry.triangulation import per_view
-from mas_ray.inference import PoseEstimator
+from mas_ray.inference import FrameSetEstimator
 from mas_ray.models.detector import Detection
 from mas_ray.shards.manifest import read_manifest
 from mas_ray.shards.read import read_split
@@ -50,10 +50,10 @@ def case(tiny_dataset):
     return _estimator(), rows, joints
 
 
-def _estimator(*, exchange_sides: bool = False) -> PoseEstimator:
+def _estimator(*, exchange_sides: bool = False) -> FrameSetEstimator:
     cascade = cpu_cascade()
     state = create_state(cascade, H36M_18, torch.device("cpu"))
-    return PoseEstimator(
+    return FrameSetEstimator(
         state.detector,
         state.shape_prior,
         stage=replace(cascade.stages[-1], resolve_names=True),

@@ -1,10 +1,21 @@
-"""What prediction is told beside what to predict: smoothing and formats."""
+"""What prediction is told beside what to predict: whom to look at, smoothing and formats."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass
 from typing import Literal
 
+from mas_ray.config.ingest import MaskQualityConfig
+
+WHOEVER_IS_THERE = MaskQualityConfig(
+    min_area_fraction=0.001,
+    max_area_fraction=1.0,
+    min_height_px=16,
+    max_border_contact=1000.0,
+    max_others=1000.0,
+    min_sharpness=0.0,
+)
+"""To learn from a mask it must be good; to look at a person it must be there."""
 Axis = Literal["x", "y", "z", "-x", "-y", "-z"]
 PoseFormat = Literal["json", "coco", "trc", "bvh"]
 """Beside ``poses.parquet``: one JSON file per take; COCO keypoints of all pictures; TRC markers and BVH motion of each

@@ -11,7 +11,7 @@ from mas_ray.evaluation.comparison import Comparison
 from mas_ray.evaluation.protocol import evaluate_comparison
 from mas_ray.evaluation.record import Evaluation, SupervisedErrors, write_evaluation
 from mas_ray.evaluation.supervised_postprocess import ALPHAS, supervised_errors
-from mas_ray.inference import PoseEstimator
+from mas_ray.inference import FrameSetEstimator
 from mas_ray.pipelines.evaluate_split import Instant, SplitComparison, compare_with_reference
 from mas_ray.pipelines.evaluation_page import evaluation_page
 from mas_ray.pipelines.evaluation_tracking import track_evaluation
@@ -30,7 +30,7 @@ def evaluate(job: EvaluateJob) -> Evaluation:
         ValueError: There is no such checkpoint, or see ``compare_with_reference``; the message names the file.
     """
     with named_checkpoint(job.checkpoint, job.tracking_uri) as (name, checkpoint):
-        estimator = PoseEstimator.load(checkpoint)
+        estimator = FrameSetEstimator.load(checkpoint)
 
     def compared(split: SplitName) -> SplitComparison:
         return compare_with_reference(

@@ -11,7 +11,7 @@ from mas_ray.annotations import ReferenceJoints, read_reference
 from mas_ray.config.jobs import Workers
 from mas_ray.evaluation.comparison import Comparison, concatenate
 from mas_ray.evaluation.record import EvaluationSource, ReferenceFault
-from mas_ray.inference import PoseEstimator
+from mas_ray.inference import FrameSetEstimator
 from mas_ray.pipelines import session
 from mas_ray.pipelines.progress import progress
 from mas_ray.pipelines.take_comparison import ComparedTake, TakeComparer, TakeToCompare
@@ -45,7 +45,7 @@ class SplitComparison:
 
 
 def compare_with_reference(
-    estimator: PoseEstimator,
+    estimator: FrameSetEstimator,
     *,
     name: str,
     manifest: Location,
@@ -116,8 +116,8 @@ def compare_with_reference(
 
 
 def _on_ray(
-    create: Callable[[PoseEstimator], TakeComparer],
-    estimator: PoseEstimator,
+    create: Callable[[FrameSetEstimator], TakeComparer],
+    estimator: FrameSetEstimator,
     todo: Sequence[TakeToCompare],
     workers: Workers,
 ) -> list[ComparedTake]:

@@ -10,7 +10,7 @@ from typing import Any
 
 from mas_ray.config.jobs import PredictJob
 from mas_ray.config.predict import PoseFormat
-from mas_ray.inference import PoseEstimator
+from mas_ray.inference import FrameSetEstimator
 from mas_ray.pipelines import session
 from mas_ray.pipelines.named_checkpoint import named_checkpoint
 from mas_ray.pipelines.overlays import Overlays
@@ -51,7 +51,7 @@ def predict(job: PredictJob) -> Predictions:
     manifest_path, output = location(job.manifest), location(job.output)
     manifest = read_manifest(manifest_path)
     with named_checkpoint(job.checkpoint, job.tracking_uri) as (_, checkpoint):
-        estimator = PoseEstimator.load(checkpoint)
+        estimator = FrameSetEstimator.load(checkpoint)
     skeleton = estimator.skeleton
     overlays = None if job.corpus_root is None else Overlays(job.corpus_root, manifest_path.parent, manifest, skeleton)
     poses = output / "poses.parquet"
@@ -77,7 +77,7 @@ def predict(job: PredictJob) -> Predictions:
     )
 
 
-def _predicted(job: PredictJob, estimator: PoseEstimator, manifest: Manifest) -> Iterator[TakePoses]:
+def _predicted(job: PredictJob, estimator: FrameSetEstimator, manifest: Manifest) -> Iterator[TakePoses]:
     """The takes in the dataset's order, by this process or by Ray's."""
     create = functools.partial(TakePredictor, manifest=job.manifest, smoothing=job.smoothing)
     take_ids = [take.take_id for take in manifest.takes]

@@ -7,22 +7,12 @@ import shutil
 from collections.abc import Sequence
 from pathlib import Path
 
-from mas_ray.config.ingest import MaskQualityConfig
 from mas_ray.config.jobs import IngestJob, PredictJob, PredictVideosJob
+from mas_ray.config.predict import WHOEVER_IS_THERE
 from mas_ray.corpora.layout import VIDEO_SUFFIXES, is_video
 from mas_ray.pipelines.ingest import ingest
 from mas_ray.pipelines.predict import Predictions, predict
 from mas_ray.shards.location import location
-
-_WHOEVER_IS_THERE = MaskQualityConfig(
-    min_area_fraction=0.001,
-    max_area_fraction=1.0,
-    min_height_px=16,
-    max_border_contact=1000.0,
-    max_others=1000.0,
-    min_sharpness=0.0,
-)
-"""To learn from a mask it must be good; to look at a person it must be there."""
 
 
 def predict_videos(job: PredictVideosJob) -> Predictions:
@@ -41,7 +31,7 @@ def predict_videos(job: PredictVideosJob) -> Predictions:
             root=corpus,
             output=str(dataset),
             masks=job.masks,
-            mask_quality=_WHOEVER_IS_THERE,
+            mask_quality=WHOEVER_IS_THERE,
             sampling=job.sampling,
             curation=None,
             workers=job.workers,

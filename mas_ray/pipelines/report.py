@@ -18,7 +18,7 @@ from mas_ray.config import codec
 from mas_ray.config.jobs import ReportJob, TrainJob
 from mas_ray.evaluation.record import Evaluation, read_evaluation
 from mas_ray.geometry.pixel_grid import pixel_from_ndc
-from mas_ray.inference import PoseEstimator, PosePrediction
+from mas_ray.inference import FrameSetEstimator, PosePrediction
 from mas_ray.pipelines.run_folder import read_cascade_result, stage_folder
 from mas_ray.reporting.data import GalleryFrame, GalleryView, ReportData, StageCurves, Video
 from mas_ray.reporting.overlay import colour_map, draw_mask_outline, draw_skeleton, fit_height, grey_map
@@ -53,7 +53,7 @@ def report(job: ReportJob) -> Path:
     manifest_path = location(job.manifest)
     manifest = read_manifest(manifest_path)
     train_job = codec.loads(TrainJob, (run / "job.json").read_text(), str(run / "job.json"))
-    estimator = PoseEstimator.load(run / read_cascade_result(run).checkpoint)
+    estimator = FrameSetEstimator.load(run / read_cascade_result(run).checkpoint)
     evaluation = None if job.evaluation is None else read_evaluation(Path(job.evaluation) / "evaluation.json")
     output.parent.mkdir(parents=True, exist_ok=True)
     data = ReportData(
@@ -77,7 +77,7 @@ def _stages(run: Path, job: TrainJob) -> tuple[StageCurves, ...]:
     )
 
 
-def _gallery(estimator: PoseEstimator, manifest_path: Location, manifest: Manifest) -> tuple[GalleryFrame, ...]:
+def _gallery(estimator: FrameSetEstimator, manifest_path: Location, manifest: Manifest) -> tuple[GalleryFrame, ...]:
     """A few instants, spread over the beginning of the held-out split (training where nothing is held out)."""
     split: SplitName = "test" if manifest.splits.test else "train"
     first = list(itertools.islice(estimator.predict_dataset(manifest_path, split), _NUM_GALLERY_BATCHES))
@@ -88,7 +88,7 @@ def _gallery(estimator: PoseEstimator, manifest_path: Location, manifest: Manife
 
 
 def _gallery_frame(
-    estimator: PoseEstimator, row: Mapping[str, Any], prediction: PosePrediction, index: int, *, split: SplitName
+    estimator: FrameSetEstimator, row: Mapping[str, Any], prediction: PosePrediction, index: int, *, split: SplitName
 ) -> GalleryFrame:
     keypoints = prediction.keypoints_crop_ndc[index]
     return GalleryFrame(
@@ -106,7 +106,7 @@ def _gallery_frame(
 
 
 def _pictures(
-    estimator: PoseEstimator, view: Mapping[str, Any], keypoints_ndc: Float[torch.Tensor, "joints 2"]
+    estimator: FrameSetEstimator, view: Mapping[str, Any], keypoints_ndc: Float[torch.Tensor, "joints 2"]
 ) -> dict[str, bytes]:
     crop = decode_image(view["image"])
     size = crop.shape[0]

@@ -14,7 +14,7 @@ from mas_ray.config.published import AblationRow
 from mas_ray.evaluation.protocol import evaluate_comparison
 from mas_ray.evaluation.record import SupervisedErrors
 from mas_ray.evaluation.supervised_postprocess import ALPHAS, supervised_errors
-from mas_ray.inference import PoseEstimator
+from mas_ray.inference import FrameSetEstimator
 from mas_ray.pipelines.ablation_training import KeyedDataset, reconstruction
 from mas_ray.pipelines.evaluate_split import SplitComparison, compare_with_reference
 from mas_ray.pipelines.progress import note
@@ -70,7 +70,7 @@ def measure_row(
     Raises:
         ValueError: The dataset or the annotations are not as they need to be; the message names the file.
     """
-    estimator = PoseEstimator(
+    estimator = FrameSetEstimator(
         networks.detector, networks.shape_prior, stage=cascade.stages[-1], cascade=cascade, skeleton=H36M_18
     )
 

@@ -12,7 +12,7 @@ import torch
 
 from mas_ray.batch import collate
 from mas_ray.geometry.pixel_grid import pixel_from_ndc
-from mas_ray.inference import PoseEstimator
+from mas_ray.inference import FrameSetEstimator
 from mas_ray.pipelines.run_folder import checkpoint_of_epoch
 from mas_ray.reporting.overlay import draw_mask_outline, draw_skeleton
 from mas_ray.shards.images import decode_image, decode_mask, encode_image
@@ -84,7 +84,7 @@ def draw_epoch(folder: Path, stage: str, num_epochs: int, manifest: Location) ->
 def _draw(checkpoint: Path, manifest: Location, folder: Path) -> None:
     content = read_manifest(manifest)
     split = "validation" if content.splits.validation else "train"
-    estimator = PoseEstimator.load(checkpoint)
+    estimator = FrameSetEstimator.load(checkpoint)
     slots = content.view_slots
     rows = list(itertools.islice(read_split(manifest.parent, content, split), _NUM_INSTANTS))
     joints = estimator.detect(collate(rows, slots, estimator.cascade))

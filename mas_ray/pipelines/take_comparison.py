@@ -17,7 +17,7 @@ from torch import Tensor
 from mas_ray.annotations import ReferenceJoints
 from mas_ray.evaluation.comparison import Comparison, ViewGeometry, compare, concatenate
 from mas_ray.geometry.camera import Camera
-from mas_ray.inference import PREDICTED_AT_ONCE, PoseEstimator
+from mas_ray.inference import PREDICTED_AT_ONCE, FrameSetEstimator
 from mas_ray.shards.location import location
 from mas_ray.shards.manifest import SplitName, read_manifest
 from mas_ray.shards.read import read_split
@@ -49,7 +49,7 @@ class ComparedTake:
 class TakeComparer:
     """Predicts takes of a split, and compares."""
 
-    def __init__(self, estimator: PoseEstimator, *, manifest: str, split: SplitName) -> None:
+    def __init__(self, estimator: FrameSetEstimator, *, manifest: str, split: SplitName) -> None:
         """Read the manifest, named by its path or URI; ``ValueError`` names the file if that fails."""
         self._estimator = estimator
         self._folder = location(manifest).parent

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from mas_ray.config.predict import OneEuro
-from mas_ray.inference import PREDICTED_AT_ONCE, PoseEstimator, PosePrediction, joints_of_views
+from mas_ray.inference import PREDICTED_AT_ONCE, FrameSetEstimator, PosePrediction, joints_of_views
 from mas_ray.reporting.smoothing import smoothed
 from mas_ray.shards.location import location
 from mas_ray.shards.manifest import read_manifest
@@ -30,7 +30,7 @@ class TakePoses:
 class TakePredictor:
     """Predicts takes of a dataset."""
 
-    def __init__(self, estimator: PoseEstimator, *, manifest: str, smoothing: OneEuro | None) -> None:
+    def __init__(self, estimator: FrameSetEstimator, *, manifest: str, smoothing: OneEuro | None) -> None:
         """Read the manifest, named by its path or URI; ``ValueError`` names the file if that fails."""
         self._estimator = estimator
         self._folder = location(manifest).parent

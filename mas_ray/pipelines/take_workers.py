@@ -10,7 +10,7 @@ import ray
 import torch
 
 from mas_ray.config.jobs import Workers
-from mas_ray.inference import PoseEstimator
+from mas_ray.inference import FrameSetEstimator
 from mas_ray.pipelines import session
 
 _Task = TypeVar("_Task")
@@ -18,8 +18,8 @@ _Result = TypeVar("_Result")
 
 
 def on_ray(
-    create: Callable[[PoseEstimator], Callable[[_Task], _Result]],
-    estimator: PoseEstimator,
+    create: Callable[[FrameSetEstimator], Callable[[_Task], _Result]],
+    estimator: FrameSetEstimator,
     tasks: Sequence[_Task],
     workers: Workers,
 ) -> Iterator[_Result]:
@@ -51,7 +51,7 @@ def on_ray(
 class _Worker:
     def __init__(self, create: bytes, estimator: Sequence[Any], workers: Workers) -> None:
         torch.set_num_threads(max(1, int(workers.cpus_each)))
-        networks: PoseEstimator = cast(Any, ray).get(estimator[0])
+        networks: FrameSetEstimator = cast(Any, ray).get(estimator[0])
         if workers.gpus_each:
             networks.to(torch.device("cuda"))
         self._do: Callable[[Any], Any] = pickle.loads(create)(networks)

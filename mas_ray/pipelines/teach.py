@@ -10,7 +10,7 @@ import torch
 
 from mas_ray.config.jobs import Workers
 from mas_ray.config.stage import TeacherConfig
-from mas_ray.inference import PoseEstimator
+from mas_ray.inference import FrameSetEstimator
 from mas_ray.pipelines.progress import note
 from mas_ray.shards.location import location
 from mas_ray.shards.manifest import read_manifest
@@ -39,7 +39,7 @@ def _teach_part(
 ) -> Any:
     torch.set_num_threads(max(1, int(num_cpus)))
     with local_copy(location(checkpoint)) as folder:
-        estimator = PoseEstimator.load(folder)
+        estimator = FrameSetEstimator.load(folder)
     path = location(manifest)
     frame_sets = open_split(path.parent, read_manifest(path), "train", estimator.cascade)
     return teach(estimator, frame_sets, config, part=part, num_parts=num_parts).numpy()

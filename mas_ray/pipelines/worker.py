@@ -24,7 +24,7 @@ from mas_ray.config.cascade import CascadeConfig
 from mas_ray.config.jobs import TrainJob
 from mas_ray.config.stage import StageConfig
 from mas_ray.geometry.chirality import KneeChirality, knee_chirality
-from mas_ray.inference import PoseEstimator
+from mas_ray.inference import FrameSetEstimator
 from mas_ray.pipelines.failures import memory_explained
 from mas_ray.shards.location import Location, RemotePath, location
 from mas_ray.shards.manifest import read_manifest
@@ -242,7 +242,9 @@ def _chirality(
     networks: Networks, held_out: FrameSets, *, stage: StageConfig, cascade: CascadeConfig
 ) -> KneeChirality | None:
     """Which way the knees bend in some held-out poses, spread over all of them."""
-    estimator = PoseEstimator(networks.detector, networks.shape_prior, stage=stage, cascade=cascade, skeleton=H36M_18)
+    estimator = FrameSetEstimator(
+        networks.detector, networks.shape_prior, stage=stage, cascade=cascade, skeleton=H36M_18
+    )
     rows = np.unique(np.linspace(0, len(held_out) - 1, _CHIRALITY_POSES).astype(np.int64))
     poses = [
         estimator.detect(held_out.batch(rows[start : start + _HELD_OUT_BATCH])).world_mm

@@ -16,7 +16,7 @@ from jaxtyping import Float, UInt8
 from torch import Tensor
 
 from mas_ray.batch import Batch
-from mas_ray.inference import PoseEstimator
+from mas_ray.inference import FrameSetEstimator
 
 _BATCH_SIZE = 16
 
@@ -26,7 +26,7 @@ Pictures = UInt8[np.ndarray, "pictures height width 3"]
 class PoseModel:
     """The networks of a checkpoint, for pictures of one person each."""
 
-    def __init__(self, estimator: PoseEstimator) -> None:
+    def __init__(self, estimator: FrameSetEstimator) -> None:
         self._estimator = estimator
 
     def predict(self, pictures: Pictures, params: dict[str, Any] | None = None) -> dict[str, np.ndarray]:
@@ -67,7 +67,7 @@ class PoseModel:
 
 
 def _load_pyfunc(data_path: str) -> PoseModel:  # pyright: ignore[reportUnusedFunction]  # MLflow calls it by its name
-    return PoseModel(PoseEstimator.load(Path(data_path)))
+    return PoseModel(FrameSetEstimator.load(Path(data_path)))
 
 
 def _single_views(pictures: Pictures, mask_size: int) -> Batch:

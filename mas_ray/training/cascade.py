@@ -9,7 +9,7 @@ import torch
 
 from mas_ray.config.cascade import CascadeConfig
 from mas_ray.config.stage import StageConfig
-from mas_ray.inference import PoseEstimator
+from mas_ray.inference import FrameSetEstimator
 from mas_ray.skeleton import Skeleton
 from mas_ray.training.data import FrameSets
 from mas_ray.training.loop import StepMetrics, run_stage
@@ -72,9 +72,9 @@ def run_cascade_stage(
         yield CascadeStep(stage=stage, metrics=metrics, state=state)
 
 
-def estimator_of(state: TrainState, cascade: CascadeConfig, stage: int, skeleton: Skeleton) -> PoseEstimator:
+def estimator_of(state: TrainState, cascade: CascadeConfig, stage: int, skeleton: Skeleton) -> FrameSetEstimator:
     """The networks of a state as the given stage left them."""
     kept = state.kept
-    return PoseEstimator(
+    return FrameSetEstimator(
         kept.detector, kept.shape_prior, stage=cascade.stages[stage], cascade=cascade, skeleton=skeleton
     )

@@ -19,7 +19,7 @@ from torch import Tensor
 from mas_ray.batch import Batch
 from mas_ray.config.stage import TeacherConfig
 from mas_ray.geometry.naming import link_names, swap_sides
-from mas_ray.inference import PoseEstimator
+from mas_ray.inference import FrameSetEstimator
 from mas_ray.shards.location import publishing
 from mas_ray.training.arm_search import search_arms
 from mas_ray.training.data import FrameSets
@@ -29,7 +29,7 @@ _BATCH_SIZE = 16
 
 
 def teach(
-    estimator: PoseEstimator, frame_sets: FrameSets, config: TeacherConfig, *, part: int = 0, num_parts: int = 1
+    estimator: FrameSetEstimator, frame_sets: FrameSets, config: TeacherConfig, *, part: int = 0, num_parts: int = 1
 ) -> Float[Tensor, "rows joints 3"]:
     """World joints of every frame set in millimetres; NaN where there are fewer than two calibrated views.
 
@@ -61,7 +61,7 @@ def load_teaching(path: Path) -> Float[Tensor, "rows joints 3"]:
 
 
 def _teach_take(
-    estimator: PoseEstimator, frame_sets: FrameSets, rows: Int64[np.ndarray, " rows"], config: TeacherConfig
+    estimator: FrameSetEstimator, frame_sets: FrameSets, rows: Int64[np.ndarray, " rows"], config: TeacherConfig
 ) -> Float[Tensor, "rows joints 3"]:
     batches = [frame_sets.batch(rows[start : start + _BATCH_SIZE]) for start in range(0, len(rows), _BATCH_SIZE)]
     joints_mm = torch.cat([estimator.detect(batch).world_mm for batch in batches])
@@ -81,7 +81,7 @@ def _teach_take(
 
 
 def _with_arms(
-    estimator: PoseEstimator, batch: Batch, joints_mm: Float[Tensor, "batch joints 3"]
+    estimator: FrameSetEstimator, batch: Batch, joints_mm: Float[Tensor, "batch joints 3"]
 ) -> Float[Tensor, "batch joints 3"]:
     finite = joints_mm.nan_to_num()
     skeleton_mask, physique_mask = estimator.render(positions_ndc(finite, batch.camera), with_arms=False)

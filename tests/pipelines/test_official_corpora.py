@@ -27,7 +27,7 @@ from mas_ray.config.ingest import (
 from mas_ray.config.jobs import EvaluateJob, IngestJob
 from mas_ray.geometry.camera import Camera
 from mas_ray.geometry.pixel_grid import ndc_from_pixel
-from mas_ray.inference import PoseEstimator, PosePrediction
+from mas_ray.inference import FrameSetEstimator, PosePrediction
 from mas_ray.pipelines import evaluate as evaluate_pipeline
 from mas_ray.pipelines.ingest import ingest
 from mas_ray.pipelines.verify import verify
@@ -97,7 +97,7 @@ def official(request, tmp_path, monkeypatch):
     return corpus
 
 
-class Annotated(PoseEstimator):
+class Annotated(FrameSetEstimator):
     """Predicts what the annotations say."""
 
     def predict(self, rows: Sequence[Mapping[str, Any]], view_slots: Mapping[str, tuple[str, ...]]) -> PosePrediction:
@@ -149,7 +149,7 @@ def test_the_dataset_is_whole_and_what_equals_the_reference_has_no_error(officia
     assert verify(Path("dataset")).faults == ()
     assert ingest(official.job) == manifest
 
-    monkeypatch.setattr(evaluate_pipeline, "PoseEstimator", Annotated)
+    monkeypatch.setattr(evaluate_pipeline, "FrameSetEstimator", Annotated)
     evaluation = evaluate_pipeline.evaluate(
         EvaluateJob(
             checkpoint=str(save_fresh(tmp_path / "checkpoint", seed=0)),

@@ -34,7 +34,7 @@ from mas_ray.corpora.trc import read_trc
 from mas_ray.evaluation.record import read_evaluation
 from mas_ray.geometry.camera import Camera
 from mas_ray.geometry.pixel_grid import ndc_from_pixel
-from mas_ray.inference import PoseEstimator, PosePrediction
+from mas_ray.inference import FrameSetEstimator, PosePrediction
 from mas_ray.ingest.decode import open_clip
 from mas_ray.pipelines import evaluate as evaluate_pipeline
 from mas_ray.pipelines import predict as predict_pipeline
@@ -174,7 +174,7 @@ def _write_run(run: Path, manifest: Path) -> None:
     (run / "job.json").write_text(codec.dumps(job))
 
 
-class TruthfulEstimator(PoseEstimator):
+class TruthfulEstimator(FrameSetEstimator):
     """Predicts the reference, ``offset_px`` to the right in every view and 10 mm higher in the world."""
 
     skeleton = H36M_18
@@ -225,7 +225,7 @@ def _truthful(workplace: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     (reference,) = (workplace / "annotations").iterdir()
     monkeypatch.setattr(TruthfulEstimator, "joints_world_mm", read_reference(reference).joints_world_mm, raising=False)
     for pipeline in (evaluate_pipeline, predict_pipeline, report_pipeline):
-        monkeypatch.setattr(pipeline, "PoseEstimator", TruthfulEstimator)
+        monkeypatch.setattr(pipeline, "FrameSetEstimator", TruthfulEstimator)
 
 
 class _StopError(Exception):
@@ -419,7 +419,7 @@ def test_predict_and_evaluate_with_everything_in_a_store(workplace, tmp_path, mo
         return TruthfulEstimator.load(folder)
 
     for pipeline in (evaluate_pipeline, predict_pipeline):
-        monkeypatch.setattr(pipeline, "PoseEstimator", SimpleNamespace(load=load))
+        monkeypatch.setattr(pipeline, "FrameSetEstimator", SimpleNamespace(load=load))
     job = dataclasses.replace(
         _predict_job(workplace),
         checkpoint=f"{where}/checkpoint",

@@ -6,7 +6,7 @@ from fresh_checkpoint import save_fresh
 
 from mas_ray.config.jobs import Workers
 from mas_ray.config.stage import TeacherConfig
-from mas_ray.inference import PoseEstimator
+from mas_ray.inference import FrameSetEstimator
 from mas_ray.pipelines import session
 from mas_ray.pipelines.teach import write_teaching
 from mas_ray.shards.manifest import read_manifest
@@ -40,7 +40,7 @@ def test_workers_teach_what_one_process_does(tmp_path, tiny_dataset):
             config=TeacherConfig(),
             workers=Workers(num=2),
         )
-    estimator = PoseEstimator.load(checkpoint)
+    estimator = FrameSetEstimator.load(checkpoint)
     manifest = read_manifest(tiny_dataset.manifest)
     train = open_split(tiny_dataset.manifest.parent, manifest, "train", estimator.cascade)
     written = load_teaching(tmp_path / "teacher.pt")

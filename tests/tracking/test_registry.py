@@ -8,7 +8,7 @@ import pytest
 from fresh_checkpoint import save_fresh
 
 from mas_ray.checkpoint import load_checkpoint
-from mas_ray.inference import PoseEstimator
+from mas_ray.inference import FrameSetEstimator
 from mas_ray.tracking import registry
 from mas_ray.tracking.mlflow_runs import Runs, open_store
 from mas_ray.tracking.pose_model import PoseModel
@@ -114,7 +114,7 @@ def test_pictures_are_predicted_as_a_dataset_of_single_views_is(tmp_path, tiny_d
     from mas_ray.shards.manifest import read_manifest
     from mas_ray.shards.read import read_dataset
 
-    estimator = PoseEstimator.load(save_fresh(tmp_path / "checkpoint", seed=1))
+    estimator = FrameSetEstimator.load(save_fresh(tmp_path / "checkpoint", seed=1))
     assert estimator.cascade.detector.background == "removed"
     manifest = write_single_views(tmp_path / "single", tiny_dataset.manifest)
     rows = list(read_dataset(manifest.parent, read_manifest(manifest)))
@@ -152,7 +152,7 @@ def test_the_registered_model_reloads_in_a_fresh_process(runs, tmp_path):
     result = subprocess.run(command, capture_output=True, text=True, timeout=120, check=False)
     assert result.returncode == 0, result.stderr[-3000:]
     there = json.loads(result.stdout.splitlines()[-1])
-    here = PoseModel(PoseEstimator.load(checkpoint)).predict(pictures)
+    here = PoseModel(FrameSetEstimator.load(checkpoint)).predict(pictures)
     assert set(there) == {"keypoints_ndc", "depth_mm", "confidence"}
     for name, value in here.items():
         np.testing.assert_allclose(there[name], value, atol=1e-5)

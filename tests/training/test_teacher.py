@@ -12,7 +12,7 @@ from mas_ray.config.cascade import cpu_cascade
 from mas_ray.config.stage import TeacherConfig
 from mas_ray.geometry.chirality import knee_chirality
 from mas_ray.geometry.triangulation import per_view
-from mas_ray.inference import Joints, PoseEstimator
+from mas_ray.inference import FrameSetEstimator, Joints
 from mas_ray.models.shape_prior import ShapePriorNetwork
 from mas_ray.shards.manifest import read_manifest
 from mas_ray.shards.read import read_dataset
@@ -27,7 +27,7 @@ NAMES_ONLY = TeacherConfig(search_arms=False)
 SKELETON_ONLY, WITH_PHYSIQUE = 0, 1  # stages without and with a weight on the physique mask
 
 
-class _Told(PoseEstimator):
+class _Told(FrameSetEstimator):
     """Detects the joints that the frame sets carry along."""
 
     def detect(self, batch: Batch) -> Joints:
@@ -43,7 +43,7 @@ class _Everything(ShapePriorNetwork):
         return torch.ones_like(skeleton_mask)
 
 
-def _estimator(stage: int = SKELETON_ONLY) -> PoseEstimator:
+def _estimator(stage: int = SKELETON_ONLY) -> FrameSetEstimator:
     cascade = cpu_cascade()
     state = create_state(cascade, H36M_18, torch.device("cpu"))
     return _Told(
