@@ -248,6 +248,52 @@ class PredictVideosJob:
 
 
 @dataclass(frozen=True, kw_only=True)
+class UploadLimits:
+    """What a request to a service may send. More is refused, with the reason."""
+
+    max_mb: float = 32.0
+    """Of the upload, in millions of bytes."""
+    max_picture_megapixels: float = 36.0
+    """Of a picture, or of a clip's frame."""
+    max_clip_frames: int = 300
+    max_clip_megapixels: float = 400.0
+    """Of all frames of a clip together: they are held in memory, three bytes to a pixel."""
+
+    def __post_init__(self) -> None:
+        for name in ("max_mb", "max_picture_megapixels", "max_clip_frames", "max_clip_megapixels"):
+            if getattr(self, name) <= 0:
+                raise ValueError(f"{name}: expected more than 0, got {getattr(self, name)}")
+
+
+@dataclass(frozen=True, kw_only=True)
+class ServeJob:
+    """Answer requests over HTTP: a picture or a short clip in, poses out. Runs until it is stopped."""
+
+    checkpoint: str
+    """As a PredictJob's."""
+    host: str = "127.0.0.1"
+    """Address to listen on. The service asks nobody who they are: beyond this machine, put a proxy before it."""
+    port: int = 8000
+    workers: Workers = Workers()
+    """Replicas that share the requests."""
+    masks: MaskConfig = SelfieMasks()
+    """How the person is found."""
+    limits: UploadLimits = UploadLimits()
+    max_ongoing: int = 4
+    """Requests that a replica works on at a time; the networks answer them in batches."""
+    max_queued: int = 16
+    """Requests that wait for a replica; beyond them 503 is the answer."""
+    tracking_uri: str | None = None
+    """MLflow store of a ``models:/`` checkpoint; None: what ``MLFLOW_TRACKING_URI`` says."""
+
+    def __post_init__(self) -> None:
+        if not 0 < self.port < 65536:
+            raise ValueError(f"port: expected 1 to 65535, got {self.port}")
+        if self.max_ongoing < 1 or self.max_queued < 1:
+            raise ValueError(f"max_ongoing, max_queued: expected at least 1, got {self.max_ongoing}, {self.max_queued}")
+
+
+@dataclass(frozen=True, kw_only=True)
 class ReportJob:
     """Put a run into one self-contained HTML file."""
 

@@ -40,6 +40,15 @@ class PersonPose:
     """The person's pixels, by which the picture was cut."""
 
 
+@dataclass(frozen=True, kw_only=True, eq=False)
+class FoundPerson:
+    """The largest person in one frame, cut out as ingest does it."""
+
+    mask: Mask
+    view: Row
+    """As ``shards.schema.VIEW``."""
+
+
 class PoseEstimator:
     """A checkpoint, ready for frames.
 
@@ -95,38 +104,38 @@ class PoseEstimator:
         Raises:
             ValueError: Frames are not pictures of one size, or masks are not of them; the message says which.
         """
+        found = self.find(frames, masks=masks)
+        poses = iter(self.poses([person for person in found if person is not None]))
+        return tuple(None if person is None else next(poses) for person in found)
+
+    def find(self, frames: Sequence[Image], *, masks: Sequence[Mask | None] | None = None) -> list[FoundPerson | None]:
+        """The first half of ``predict``: mask the people, and cut them out; the networks are not asked."""
         _check(frames, masks)
         if not frames:
-            return ()
-        persons = self._found(frames) if masks is None else [_given(mask) for mask in masks]
-        rows: list[Row] = []
-        for number, (image, person) in enumerate(zip(frames, persons, strict=True)):
-            view = view_row(
-                _CLIP,
-                image,
-                person=person,
-                mask_source="",
-                mask_quality=WHOEVER_IS_THERE,
-                crop=CropConfig(),
-            )
-            if not isinstance(view, str):
-                rows.append(frame_set_row("", number, shot=0, timestamp_s=float(number), views=[view]))
-        poses: list[PersonPose | None] = [None] * len(frames)
-        for start in range(0, len(rows), PREDICTED_AT_ONCE):
-            prediction = self._networks.predict(rows[start : start + PREDICTED_AT_ONCE], _SLOTS)
+            return []
+        people = self._masked(frames) if masks is None else [_given(mask) for mask in masks]
+        return [_cut(image, person) for image, person in zip(frames, people, strict=True)]
+
+    def poses(self, people: Sequence[FoundPerson]) -> list[PersonPose]:
+        """The other half: ask the networks, of people from anywhere."""
+        poses: list[PersonPose] = []
+        for start in range(0, len(people), PREDICTED_AT_ONCE):
+            some = people[start : start + PREDICTED_AT_ONCE]
+            rows = [frame_set_row("", n, shot=0, timestamp_s=0.0, views=[each.view]) for n, each in enumerate(some)]
+            prediction = self._networks.predict(rows, _SLOTS)
             camera = joints_of_views(prediction, self._networks.skeleton)
-            for index, number in enumerate(prediction.instant):
-                person, joints = persons[number], camera[index, 0]
-                assert person is not None
-                poses[number] = PersonPose(
-                    keypoints_px=prediction.keypoints_px[index, 0].numpy(),
-                    confidence=prediction.confidence[index, 0].numpy(),
-                    joints_camera_mm=joints.numpy() if joints.isfinite().all() else None,
+            poses += [
+                PersonPose(
+                    keypoints_px=prediction.keypoints_px[n, 0].numpy(),
+                    confidence=prediction.confidence[n, 0].numpy(),
+                    joints_camera_mm=camera[n, 0].numpy() if camera[n, 0].isfinite().all() else None,
                     mask=person.mask,
                 )
-        return tuple(poses)
+                for n, person in enumerate(some)
+            ]
+        return poses
 
-    def _found(self, frames: Sequence[Image]) -> list[PersonMask | None]:
+    def _masked(self, frames: Sequence[Image]) -> list[PersonMask | None]:
         network = assets.SELFIE_SEGMENTATION
         needs_network = isinstance(seed_of(self._masks), SelfieMasks)
         masker = create_view_masker(
@@ -153,6 +162,11 @@ def _check(frames: Sequence[np.ndarray], masks: Sequence[np.ndarray | None] | No
             raise ValueError(
                 f"masks: number {number}: expected bool {frames[0].shape[:2]}, got {mask.dtype} {mask.shape}"
             )
+
+
+def _cut(image: Image, person: PersonMask | None) -> FoundPerson | None:
+    view = view_row(_CLIP, image, person=person, mask_source="", mask_quality=WHOEVER_IS_THERE, crop=CropConfig())
+    return None if person is None or isinstance(view, str) else FoundPerson(mask=person.mask, view=view)
 
 
 def _given(mask: Mask | None) -> PersonMask | None:

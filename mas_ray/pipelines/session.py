@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import contextlib
+import io
 import logging
 import os
 import secrets
@@ -61,7 +63,15 @@ def connect(num_cpus: int | None = None) -> Generator[None, None, None]:
     try:
         yield
     finally:
-        ray.shutdown()
+        with quiet_end():
+            ray.shutdown()
+
+
+@contextmanager
+def quiet_end() -> Generator[None]:
+    """Print nothing in the block, in which actors end: a thread of Ray's tells on stdout that their tasks failed."""
+    with contextlib.redirect_stdout(io.StringIO()):
+        yield
 
 
 def require(workers: Workers, what: str, *, memory_each_bytes: int = 0, beside: SamWorkers | None = None) -> None:

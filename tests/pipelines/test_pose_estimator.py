@@ -40,7 +40,7 @@ def test_given_masks_give_the_poses_of_a_dataset(checkpoint, tiny_dataset, monke
 
     monkeypatch.setattr(networks, "predict", spied)
     poses = PoseEstimator(networks).predict(frames, masks=masks)
-    assert [item["instant"] for item in seen] == [0, 1, 2, 3]
+    assert len(seen) == 4
     assert set(seen[0]["views"][0]) == set(row["views"][0])
     expected = predict(seen, {"": ("view",)})
     for n, pose in enumerate(poses):
@@ -87,7 +87,7 @@ def test_whoever_moves_is_found(checkpoint):
 def test_what_is_wrong_is_named(checkpoint, frames, masks, message):
     estimator = PoseEstimator.load(str(checkpoint))
     with pytest.raises(ValueError, match=re.escape(message)):
-        estimator.predict.__wrapped__(estimator, frames, masks=masks)
+        estimator.find.__wrapped__(estimator, frames, masks=masks)
 
 
 def test_the_example_of_the_documentation_runs(tmp_path, monkeypatch, capsys):
