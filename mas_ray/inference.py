@@ -21,6 +21,7 @@ from mas_ray.geometry.naming import search_names, swap_sides
 from mas_ray.geometry.triangulation import triangulate
 from mas_ray.geometry.weak_perspective import lift
 from mas_ray.models.detector import Detection, Detector, create_detector
+from mas_ray.models.picture_detector import PictureDetector
 from mas_ray.models.shape_prior import ShapePriorNetwork, create_shape_prior
 from mas_ray.rendering.skeleton_mask import skeleton_mask, stage_bones
 from mas_ray.shards.location import Location
@@ -135,6 +136,14 @@ class FrameSetEstimator:
         """Compute there from now on; what comes out is where the input was."""
         self._detector.to(device)
         self._shape_prior.to(device)
+
+    def picture_detector(self) -> PictureDetector:
+        """The detector for single pictures, whose layers it shares, as other runtimes take it."""
+        return PictureDetector(
+            self._detector,
+            joint_order=self._order,
+            depth_range_mm=self.cascade.detector.depth_range_mm,
+        ).eval()
 
     def predict_dataset(self, manifest: Location, split: SplitName | None = None) -> Iterator[PosePrediction]:
         """Predict a dataset's frame sets (of one split, or all) in order, some at a time."""

@@ -24,6 +24,7 @@ VERBS = {
     "tune": "train variations of a job and rank them, without labels",
     "evaluate": "compare a checkpoint's predictions with reference joints",
     "predict": "write joints and overlay videos",
+    "export": "write a checkpoint for other runtimes: ONNX and torch.export, with a model card",
     "serve": "answer requests over HTTP: a picture or a clip in, poses out",
     "report": "put a run into one self-contained HTML file",
     "learn": "measure how well the method learns, on synthetic people",

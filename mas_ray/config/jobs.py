@@ -248,6 +248,22 @@ class PredictVideosJob:
 
 
 @dataclass(frozen=True, kw_only=True)
+class ExportJob:
+    """Write a checkpoint's detector for other runtimes, ONNX and torch.export, with a model card."""
+
+    checkpoint: str
+    """As a PredictJob's."""
+    manifest: str
+    """``manifest.json`` of a dataset whose pictures the exported networks are checked on."""
+    output: str
+    """Folder for ``model.onnx``, ``model.pt2``, ``model.json`` and ``README.md``."""
+    evaluation: str | None = None
+    """Folder of an EvaluateJob's output, whose figures the card gives; None: it gives none."""
+    tracking_uri: str | None = None
+    """MLflow store of a ``models:/`` checkpoint; None: what ``MLFLOW_TRACKING_URI`` says."""
+
+
+@dataclass(frozen=True, kw_only=True)
 class UploadLimits:
     """What a request to a service may send. More is refused, with the reason."""
 

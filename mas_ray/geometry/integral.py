@@ -34,7 +34,22 @@ def soft_argmax(
         Coordinates in NDC, and a confidence in (0, 1]: exp(-variance) of x and y, with a standard deviation
         of a tenth of the image width as unit.
     """
-    marginals: tuple[Tensor, Tensor, Tensor] = _Marginals.apply(logits)
+    return _of_marginals(_Marginals.apply(logits))
+
+
+def plain_soft_argmax(
+    logits: Float[Tensor, "*batch joints depth height width"],
+) -> tuple[Float[Tensor, "*batch joints 3"], Float[Tensor, "*batch joints"]]:
+    """``soft_argmax`` by operations that every exporter knows, the whole softmax written out."""
+    probability = logits.flatten(-3).softmax(-1, dtype=torch.promote_types(logits.dtype, torch.float32))
+    probability = probability.unflatten(-1, logits.shape[-3:])
+    plane = probability.sum(-3)
+    return _of_marginals((plane.sum(-2), plane.sum(-1), probability.sum((-2, -1))))
+
+
+def _of_marginals(
+    marginals: tuple[Tensor, Tensor, Tensor],
+) -> tuple[Float[Tensor, "*batch joints 3"], Float[Tensor, "*batch joints"]]:
     (x, variance_x), (y, variance_y), (z, _) = (_moments(marginal) for marginal in marginals)
     confidence = torch.exp(-(variance_x + variance_y) / (2 * _SPREAD_NDC**2))
     return torch.stack([x, y, z], dim=-1), confidence

@@ -21,6 +21,7 @@ from mas_ray.config.jobs import (
     CollectedTablesJob,
     DemoJob,
     EvaluateJob,
+    ExportJob,
     IngestJob,
     LearnJob,
     PredictJob,
@@ -35,6 +36,7 @@ from mas_ray.config.sweep import TuneJob
 Job = (
     DemoJob
     | EvaluateJob
+    | ExportJob
     | IngestJob
     | LearnJob
     | PredictJob
@@ -50,6 +52,7 @@ Job = (
 VERBS: Mapping[type, str] = {
     DemoJob: "demo",
     EvaluateJob: "evaluate",
+    ExportJob: "export",
     IngestJob: "ingest",
     LearnJob: "learn",
     PredictJob: "predict",
@@ -192,7 +195,7 @@ def _subject(job: Job) -> str:
             return job.name
         case TuneJob():
             return job.base.name
-        case EvaluateJob() | PredictJob() | PredictVideosJob():
+        case EvaluateJob() | ExportJob() | PredictJob() | PredictVideosJob():
             return PurePosixPath(job.checkpoint).name
         case ReportJob():
             return PurePosixPath(job.run).name
