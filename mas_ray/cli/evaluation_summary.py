@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from mas_ray.cli.text_table import cell, text_table
+from mas_ray.evaluation.mpii import MpiiEvaluation
 from mas_ray.evaluation.record import Accuracy, Evaluation, PaperProtocol, PoseErrors, SupervisedErrors
 from mas_ray.reporting.summary_columns import HANDLING_NAMES
 
@@ -32,6 +33,22 @@ def print_evaluation(evaluation: Evaluation) -> None:
         _print_paper(evaluation.paper)
     for errors in evaluation.supervised:
         _print_supervised(errors)
+
+
+def print_mpii(evaluation: MpiiEvaluation) -> None:
+    """Print PCKh under every handling of left and right, and joint by joint."""
+    reasons = ", ".join(f"{each.num_people} {each.reason}" for each in evaluation.not_found)
+    print(f"{evaluation.num_people} people of MPII's validation set" + (f"; not found: {reasons}" if reasons else ""))
+    print("PCKh in %, those not found counting as wrong; of those found; with pelvis and thorax:")
+    rows = [["left and right", "PCKh", "found", "all joints"]]
+    for each in evaluation.figures:
+        found = cell(each.pckh_of_found_percent, 1)
+        rows.append(
+            [HANDLING_NAMES[each.handling], cell(each.pckh_percent, 1), found, cell(each.pckh_all_joints_percent, 1)]
+        )
+    print(text_table(rows))
+    raw = evaluation.under("raw").joints
+    print("  " + ", ".join(f"{each.joint.replace('_', ' ')} {each.pckh_percent:.1f}" for each in raw))
 
 
 def print_change(evaluation: Evaluation, other: Evaluation) -> None:

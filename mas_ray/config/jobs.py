@@ -200,6 +200,22 @@ class EvaluateJob:
 
 
 @dataclass(frozen=True, kw_only=True)
+class EvaluateMpiiJob:
+    """Compare a checkpoint's keypoints in single pictures with MPII's validation set (PCKh)."""
+
+    mpii: str
+    """Folder with ``images/`` and ``annot/`` (docs/corpora/mpii.md)."""
+    checkpoint: str
+    """As an EvaluateJob's."""
+    output: str
+    """Where ``mpii.json`` goes (a folder, or its URI)."""
+    masks: MaskConfig = SelfieMasks()
+    """How the person is found, where the checkpoint's pictures have no background."""
+    tracking_uri: str | None = None
+    """MLflow store of a ``models:/`` checkpoint; None: what ``MLFLOW_TRACKING_URI`` says."""
+
+
+@dataclass(frozen=True, kw_only=True)
 class PredictJob:
     """Predict joints for every frame set of a dataset and draw them over the source videos."""
 
@@ -397,7 +413,7 @@ class RowEvaluation:
     row: str
     """What is taken away, as the tables name it: ``whole``, ``without_geodesic``, ``with_mixed_view_finetune``, …"""
     evaluation: str
-    """Folder of an EvaluateJob's output."""
+    """Folder of an EvaluateJob's or EvaluateMpiiJob's output."""
 
 
 @dataclass(frozen=True, kw_only=True)

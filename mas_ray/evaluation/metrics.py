@@ -126,6 +126,20 @@ def keypoint_error_percent(
     return mean_over_valid(keypoint_errors(predicted_ndc, reference_ndc), valid) * 100.0 / 2.0
 
 
+def pckh(
+    errors_px: Float[Tensor, "people joints"],
+    head_px: Float[Tensor, " people"],
+    valid: Bool[Tensor, "people joints"],
+    *,
+    threshold: float = 0.5,
+) -> float:
+    """Percentage of the valid keypoints that are no farther off than that share of the person's head.
+
+    Andriluka et al. (CVPR 2014) put it at a half; the head's size is 0.6 of its box's diagonal.
+    """
+    return mean_over_valid((errors_px <= threshold * head_px[:, None]).double(), valid) * 100.0
+
+
 def names_are_swapped(
     predicted: Float[Tensor, "*batch joints 2"],
     reference: Float[Tensor, "*batch joints 2"],

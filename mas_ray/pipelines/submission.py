@@ -21,6 +21,7 @@ from mas_ray.config.jobs import (
     CollectedTablesJob,
     DemoJob,
     EvaluateJob,
+    EvaluateMpiiJob,
     ExportJob,
     IngestJob,
     LearnJob,
@@ -36,6 +37,7 @@ from mas_ray.config.sweep import TuneJob
 Job = (
     DemoJob
     | EvaluateJob
+    | EvaluateMpiiJob
     | ExportJob
     | IngestJob
     | LearnJob
@@ -52,6 +54,7 @@ Job = (
 VERBS: Mapping[type, str] = {
     DemoJob: "demo",
     EvaluateJob: "evaluate",
+    EvaluateMpiiJob: "evaluate",
     ExportJob: "export",
     IngestJob: "ingest",
     LearnJob: "learn",
@@ -81,6 +84,7 @@ _PLACES = frozenset(
         "evaluation",
         "initial",
         "manifest",
+        "mpii",
         "output",
         "predictions",
         "root",
@@ -195,7 +199,7 @@ def _subject(job: Job) -> str:
             return job.name
         case TuneJob():
             return job.base.name
-        case EvaluateJob() | ExportJob() | PredictJob() | PredictVideosJob():
+        case EvaluateJob() | EvaluateMpiiJob() | ExportJob() | PredictJob() | PredictVideosJob():
             return PurePosixPath(job.checkpoint).name
         case ReportJob():
             return PurePosixPath(job.run).name

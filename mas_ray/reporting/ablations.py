@@ -92,7 +92,11 @@ def rehearsal(source: EvaluationSource, *, steps_share: float, num_steps: int, s
 
 
 def tables_as_markdown(
-    measured: Mapping[str, MeasuredRow], intro: str, *, of_3dhp: Mapping[str, MeasuredRow] | None = None
+    measured: Mapping[str, MeasuredRow],
+    intro: str,
+    *,
+    of_3dhp: Mapping[str, MeasuredRow] | None = None,
+    pckh_percent: Mapping[str, float] | None = None,
 ) -> str:
     """All tables. What is not of the paper is left out unless all of ``COMPONENTS`` were measured.
 
@@ -100,11 +104,12 @@ def tables_as_markdown(
         measured: By name; what is not there is blank.
         intro: What was measured, and what it is worth.
         of_3dhp: The same on MPI-INF-3DHP, for Table 2 and a column of Table 3; None: the rows measured stand in.
+        pckh_percent: On MPII, for another column of Table 3; None: that is blank.
     """
     sections = [
         "# Tables",
         intro,
-        *results_sections(measured, measured if of_3dhp is None else of_3dhp),
+        *results_sections(measured, measured if of_3dhp is None else of_3dhp, pckh_percent or {}),
         "## Table 4",
         TABLE_4_NOTE,
         beside_published(TABLE_4, [_figures_of(measured, row) for row in TABLE_4]),

@@ -59,7 +59,7 @@ def test_a_record_is_submitted_by_its_verb(capsys, tmp_path):
         ([], "expected a Python file with a JOB, or a verb and its flags after --"),
         (["job.py", "--", "train"], "expected a Python file with a JOB, or a verb and its flags after --"),
         (["missing.py"], "missing.py: no such file"),
-        (["--", "show", "x"], "-- show: expected one of demo, evaluate, ingest"),
+        (["--", "show", "x"], "-- show: expected one of demo, evaluate, export, ingest"),
         (["--", "train"], "--manifest: name the dataset"),
         (["--", "train", "--manifest", "m.json"], "manifest: 'm.json' is relative to the folder you are in"),
         (["--", "tables"], "manifest: '' is relative"),

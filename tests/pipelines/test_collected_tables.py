@@ -9,6 +9,7 @@ import pytest
 from made_up_evaluation import made_up_evaluation
 
 from mas_ray.config.jobs import CollectedTablesJob, RowEvaluation
+from mas_ray.evaluation.mpii import FORMAT, MpiiEvaluation, PckhFigures, write_mpii
 from mas_ray.evaluation.record import PaperErrors, PaperHandling, PaperProtocol, SupervisedErrors, write_evaluation
 from mas_ray.pipelines.collected_tables import collected_tables
 
@@ -103,3 +104,39 @@ def test_a_row_of_no_table_is_named(tmp_path):
     rows = (RowEvaluation(row="whole", evaluation=_write(tmp_path / "a")),) * 2
     with pytest.raises(ValueError, match="whole is named twice"):
         collected_tables(CollectedTablesJob(evaluations=rows, output=str(tmp_path)))
+
+
+def test_mpii_and_3dhp_have_their_columns_of_table_3(tmp_path):
+    figures = PckhFigures(
+        handling="raw",
+        exchanged_fraction=0.0,
+        pckh_percent=31.25,
+        pckh_of_found_percent=40.0,
+        pckh_all_joints_percent=33.0,
+        joints=(),
+    )
+    record = MpiiEvaluation(
+        format=FORMAT,
+        protocol="heads",
+        checkpoint="mine",
+        masks="SelfieMasks",
+        num_people=7,
+        not_found=(),
+        figures=(figures,),
+    )
+    write_mpii(tmp_path / "mpii" / "mpii.json", record)
+    job = CollectedTablesJob(
+        evaluations=(
+            RowEvaluation(row="whole", evaluation=_write(tmp_path / "human36m")),
+            RowEvaluation(row="whole", evaluation=_write(tmp_path / "3dhp", corpus="mpi_inf_3dhp")),
+            RowEvaluation(row="whole", evaluation=str(tmp_path / "mpii")),
+        ),
+        output=str(tmp_path / "tables"),
+    )
+    text = collected_tables(job)
+    table = text.partition("## Table 3")[2].partition("## Table 4")[0]
+    assert "| Baseline | 101.00 | 101.63 | 61.00 | 60.10 | 31.25 | 26.70 |" in table
+    assert "| Mixed-view ft | - | 94.82 | - | 63.40 | - | 28.10 |" in table
+    assert "- `whole`: mine, 7 people of MPII's validation set." in text
+    with pytest.raises(ValueError, match="whole is named twice for MPII"):
+        collected_tables(dataclasses.replace(job, evaluations=(*job.evaluations, job.evaluations[-1])))
