@@ -26,12 +26,13 @@ VERBS = {
     "predict": "write joints and overlay videos",
     "export": "write a checkpoint for other runtimes: ONNX and torch.export, with a model card",
     "serve": "answer requests over HTTP: a picture or a clip in, poses out",
-    "report": "put a run into one self-contained HTML file",
+    "report": "put a run, a dataset, a sweep or an evaluation into one HTML file",
     "learn": "measure how well the method learns, on synthetic people",
     "tables": "measure the ablations beside the published tables",
     "submit": "run a job on a Ray cluster, or write it as a KubeRay RayJob",
     "jobs": "list a cluster's jobs, read their logs, stop them",
     "doctor": "say what is installed, cached and missing",
+    "completion": "write the script by which a shell completes all this",
 }
 
 
